@@ -1,0 +1,1 @@
+"""The comparison app: Streamlit pages that read run folders and change nothing."""

@@ -1,0 +1,89 @@
+"""Words and small blocks that every page uses. Text of data or models never becomes markup here."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import streamlit as st
+
+from workbench.card import plain
+from workbench.charts import INK, MUTED
+
+_INKS = {INK: "#e8ebef", MUTED: "#9aa5b1"}
+_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+
+# One status a run folder can have, and the sign it goes by (shape and word, not colour alone).
+STATUS_SIGNS = {"success": "✓", "started": "…", "error": "✗", "cancelled": "⊘", "damaged": "✗"}
+
+
+def literal(text: str) -> str:
+    """Text for a Markdown place (headings, labels, captions) that must appear as written.
+
+    Every ASCII punctuation mark is escaped, which CommonMark allows, so no link, image, directive,
+    formula or HTML can start.
+    """
+    return _PUNCTUATION.sub(r"\\\1", plain(text))
+
+
+def ago(then: str | None, now: datetime) -> str:
+    """How long ago an ISO time was, roughly; "" for what is no time."""
+    try:
+        passed = now - datetime.fromisoformat(then or "").astimezone(UTC)
+    except ValueError:
+        return ""
+    minutes = int(passed.total_seconds() // 60)
+    for size, unit in ((60 * 24 * 2, ""), (60 * 2, "hours"), (2, "minutes")):
+        if minutes >= size:
+            return (
+                f"{minutes // (60 if unit == 'hours' else 1)} {unit} ago"
+                if unit
+                else f"{minutes // 1440} days ago"
+            )
+    return "just now"
+
+
+def tiles(facts: Iterable[tuple[str, str, str]]) -> None:
+    """A row of boxes: label, value, and a line of explanation under it."""
+    facts = list(facts)
+    for column, (label, value, below) in zip(st.columns(len(facts), border=True), facts, strict=True):
+        place = column.container(gap="xsmall")
+        place.caption(literal(label))
+        place.markdown(f"### {literal(value)}")
+        place.caption(literal(below) or "&nbsp;")
+
+
+def chart(drawn: Any, rows: int | None = None) -> None:
+    """A chart as wide as its place; `rows` makes room for one line a contender (None: a plot of two axes)."""
+    spec = json.dumps({**drawn.to_dict(), "config": {"text": {"color": INK}}})
+    # Charts are drawn in the inks of paper; on a dark page those are turned, the theme does the rest.
+    for paper, night in _INKS.items() if st.context.theme.type == "dark" else ():
+        spec = spec.replace(paper, night)
+    st.vega_lite_chart(json.loads(spec), height=320 if rows is None else 100 + 44 * rows)
+
+
+def facts_list(rows: Iterable[tuple[str, str]]) -> None:
+    """Label and text in two columns, the text as written."""
+    with st.container(gap="xsmall"):
+        for label, text in rows:
+            left, right = st.columns([1, 5], gap="small", vertical_alignment="center")
+            left.caption(literal(label))
+            right.text(text)
+
+
+def model_text(text: str) -> None:
+    """A text of the data or a model: wrapped, as written, never markup."""
+    st.text(plain_lines(text) or "(empty)")
+
+
+def verbatim(text: str) -> None:
+    """A text to be read to the letter or copied, in a box."""
+    st.code(plain_lines(text) or "(empty)", language=None, wrap_lines=True)
+
+
+def plain_lines(text: str) -> str:
+    """Text without control characters, its line breaks kept."""
+    return "\n".join(plain(line) for line in text.splitlines())

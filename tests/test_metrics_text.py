@@ -1,0 +1,218 @@
+"""Values of the text metrics: the reference implementations', and tables a reader can check."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from metrics import METRICS, measure, reducer, score
+
+WORDS = [
+    "the",
+    "a",
+    "cat",
+    "dog",
+    "sat",
+    "on",
+    "mat",
+    "big",
+    "red",
+    "fox",
+    "jumps",
+    "over",
+    "lazy",
+    "don't",
+    "U.S.",
+    "3.5",
+    "café",
+    "naïve",
+    "running",
+    "runs,",
+    "run!",
+]
+RANDOM = random.Random(7)
+
+
+def sentence(low=0, high=14):
+    return " ".join(RANDOM.choices(WORDS, k=RANDOM.randint(low, high)))
+
+
+REFERENCES = [[sentence(4) for _ in range(1 + row % 3)] for row in range(120)]
+PREDICTIONS = [many[0] if row % 9 == 0 else sentence() for row, many in enumerate(REFERENCES)]
+TEXT = [name for name, metric in METRICS.items() if metric.needs == "text"]
+
+
+def streams(references):
+    return [[many[rank] if rank < len(many) else None for many in references] for rank in range(3)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 120])
+@pytest.mark.parametrize("options", [{}, {"tokenize": "char"}, {"lowercase": True}])
+def test_bleu_equals_sacrebleu(size, options):
+    from sacrebleu.metrics import BLEU
+
+    expected = BLEU(**options).corpus_score(PREDICTIONS[:size], streams(REFERENCES[:size])).score
+    assert score("bleu", PREDICTIONS[:size], REFERENCES[:size], **options).value == pytest.approx(
+        expected, abs=1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference"),
+    [
+        ("the cat sat on", "the cat slept on a mat"),
+        ("cat the on sat now", "the cat sat on the mat"),
+        ("a b c d e f", "a b x d e y z w"),
+        ("nothing shared here at all", "the cat sat on the mat"),
+        ("", "the cat sat on the mat"),
+        ("the cat sat", "the cat sat on the mat"),
+    ],
+)
+def test_bleu_smooths_single_sentences_as_sacrebleu(answer, reference):
+    from sacrebleu.metrics import BLEU
+
+    expected = BLEU().corpus_score([answer], [[reference]]).score
+    assert score("bleu", [answer], [reference]).value == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("options", [{}, {"word_order": 2}, {"lowercase": True}])
+def test_chrf_equals_sacrebleu(options):
+    from sacrebleu.metrics import CHRF
+
+    expected = CHRF(**options).corpus_score(PREDICTIONS, streams(REFERENCES)).score
+    assert score("chrf", PREDICTIONS, REFERENCES, **options).value == pytest.approx(expected, abs=1e-9)
+    assert score("chrf", ["a"], ["b"]).value == 0
+
+
+def test_bleu_signature_is_sacrebleus():
+    signature = score("bleu", ["a b c d"], ["a b c d"]).signature
+    assert "tok:13a" in signature and "smooth:exp" in signature and "version:" in signature
+
+
+@pytest.mark.parametrize("stem", [False, True])
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [("rouge1", "rouge1"), ("rouge2", "rouge2"), ("rouge_l", "rougeL"), ("rouge_lsum", "rougeLsum")],
+)
+def test_rouge_equals_rouge_score(ours, theirs, stem):
+    from rouge_score.rouge_scorer import RougeScorer
+
+    references = [[one.replace(" dog", "\n dog") for one in many] for many in REFERENCES]
+    answers = [text.replace(" cat", "\ncat") for text in PREDICTIONS]
+    scorer = RougeScorer([theirs], use_stemmer=stem)
+    expected = [
+        scorer.score_multi(many, text)[theirs].fmeasure
+        for many, text in zip(references, answers, strict=True)
+    ]
+    rows = measure(ours, answers, references, stem=stem)
+    assert rows.stats[:, 0].tolist() == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("text", ["Кот сидит на ковре", "猫坐在垫子上", "แมวนั่งบนเสื่อ", "القط على السجادة"])
+@pytest.mark.parametrize("name", ["rouge1", "rouge2", "rouge_l", "rouge_lsum"])
+def test_rouge_never_scores_a_script_it_erases_with_zero(name, text):
+    erased = score(name, [text], [text])
+    assert erased.value is None and "tokenize=" in erased.reason
+    assert score(name, [text], [text], tokenize="characters").value == 1
+    assert score(name, ["wrong"], [text], tokenize="words").value == 0
+
+
+def test_rouge_measures_accented_latin_as_rouge_score_does():
+    assert score("rouge1", ["le café naïf"], ["le café naïf"]).value == 1
+
+
+SQUAD = [  # answer, references, F1 by the official rules
+    ("the Eiffel Tower!", ["Eiffel tower"], 1.0),
+    ("Eiffel", ["Eiffel Tower"], 2 / 3),
+    ("in Paris, France", ["Paris", "Paris France"], 0.8),
+    ("cat cat cat", ["cat dog"], 2 * (1 / 3) * (1 / 2) / (1 / 3 + 1 / 2)),
+    ("a cat", ["the cat"], 1.0),
+    ("state-of-the-art", ["stateoftheart"], 1.0),
+    ("theme", ["me"], 0.0),
+    ("", ["the"], 1.0),
+    ("The", ["!"], 1.0),
+    ("dog", ["the"], 0.0),
+    ("", ["dog"], 0.0),
+    ("the", ["the", "cat"], 0.0),
+    ("Кот сидит", ["кот лежит"], 0.5),
+]
+
+
+@pytest.mark.parametrize(("answer", "references", "expected"), SQUAD)
+def test_token_f1_follows_squad(answer, references, expected):
+    assert score("token_f1", [answer], [references]).value == pytest.approx(expected)
+
+
+EXACT = [
+    ("yes", "yes", 1),
+    (" yes\n", "yes", 1),
+    ("Yes", "yes", 0),
+    ("cafe\u0301", "caf\u00e9", 1),
+    ("a  b", "a b", 0),
+    ("b", ["a", "b"], 1),
+    ("", "a", 0),
+]
+
+
+@pytest.mark.parametrize(("answer", "reference", "expected"), EXACT)
+def test_exact_match_compares_after_nfc_and_strip(answer, reference, expected):
+    assert score("exact_match", [answer], [reference]).value == expected
+
+
+def test_perplexity_and_bits_are_ratios_of_sums():
+    triples = [(2.0, 4, 10), None, (4.0, 2, 20)]
+    assert score("perplexity", triples).value == pytest.approx(math.e)
+    bits = score("bits_per_byte", triples)
+    assert bits.value == pytest.approx(6 / (math.log(2) * 30))
+    assert (bits.n, bits.unscored, bits.higher_is_better) == (2, 1, False)
+
+
+def test_language_model_metrics_refuse_what_has_no_value():
+    assert score("perplexity", [(0.0, 0, 0)]).reason == "the scored references have no tokens"
+    assert "too large" in score("perplexity", [(1e6, 1, 4)]).reason
+    with pytest.raises(ValueError, match=r"predictions\[1\].*negative log-likelihood"):
+        score("perplexity", [(1.0, 2, 3), (-1.0, 2, 3)])
+
+
+def test_bleu_without_four_tokens_has_a_reason_not_a_zero():
+    undefined = score("bleu", ["yes", "no"], ["yes", "no"])
+    assert undefined.value is None and "chrf" in undefined.reason
+
+
+texts = st.lists(
+    st.tuples(st.sampled_from(["red fox", "big cat sat on mat", "a b c d e", "no"]), st.sampled_from(WORDS)),
+    min_size=2,
+    max_size=12,
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(texts, st.randoms(use_true_random=False))
+@pytest.mark.parametrize("name", TEXT)
+def test_order_of_samples_does_not_matter(name, pairs, shuffler):
+    shuffled = shuffler.sample(pairs, len(pairs))
+    values = [score(name, *map(list, zip(*rows, strict=True))).value for rows in (pairs, shuffled)]
+    assert values[0] == values[1] or values[0] == pytest.approx(values[1], abs=1e-9)
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_the_reference_itself_scores_perfectly(name):
+    references = ["the big cat sat on a mat", "red foxes jump over dogs", "one two three four"]
+    assert score(name, references, references).value == pytest.approx(100 if name in ("bleu", "chrf") else 1)
+
+
+@pytest.mark.parametrize("name", list(METRICS))
+def test_rows_reduce_again_from_their_columns(name):
+    predictions = (
+        [(3.0, 4, 9), (1.0, 2, 5)] if METRICS[name].needs == "likelihood" else ["a b c d", "e f g h"]
+    )
+    rows = measure(name, predictions, ["a b c d", "e f g x"])
+    again = reducer(name, list(rows.columns))
+    stacked = np.stack([rows.stats, rows.stats[::-1]])
+    assert again(rows.stats.mean(axis=0)) == rows.reduce(rows.stats.mean(axis=0))
+    assert rows.reduce(stacked).shape == (2, 2)
+    with pytest.raises(ValueError):
+        reducer(name, ["nonsense", "columns"])

@@ -1,0 +1,380 @@
+"""MSG: the messages of a chat row. Docstrings are the rules' pages, as in `fmt`; they make the file long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..findings import Fault, kind_of, printable, quoted
+from ..strict_json import join_path
+from ..suggest import did_you_mean
+from ..targets import Target
+from .subjects import Line
+
+SYSTEM = ("system", "developer")
+# Roles of other formats that people leave in when they convert.
+FOREIGN_ROLES = {
+    "human": "user",
+    "bot": "assistant",
+    "gpt": "assistant",
+    "model": "assistant",
+    "ai": "assistant",
+}
+
+
+def messages_missing(line: Line, target: Target) -> Iterator[Fault]:
+    """`messages` is no list, or is missing where chat rows were asked for.
+
+    Why: without a list of messages there is nothing to train on.
+    Bad:
+        {"messages": "Hi"}
+    Good:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+    """
+    if "messages" not in line.value:
+        yield Fault("there are no messages", "Give the row a list under 'messages'.", where="messages")
+    elif not isinstance(line.value["messages"], list):
+        cure = 'Write [{"role": …, "content": …}, …]; a list that was turned into text must be parsed first.'
+        yield Fault(f"messages is {kind_of(line.value['messages'])}, not a list", cure, where="messages")
+
+
+def messages_empty(line: Line, target: Target) -> Iterator[Fault]:
+    """`messages` is an empty list.
+
+    Why: an empty conversation teaches nothing, and targets refuse it.
+    Bad:
+        {"messages": []}
+    Good:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+    """
+    if line.value.get("messages") == []:
+        yield Fault("messages is empty", "Fill it, or delete the row.", where="messages")
+
+
+def message_not_object(line: Line, target: Target) -> Iterator[Fault]:
+    """An entry of `messages` is not an object.
+
+    Why: a message needs a role and content; bare text says neither who speaks nor what is trained.
+    Bad:
+        {"messages": ["Hi", {"role": "assistant", "content": "Hello!"}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+    """
+    messages = line.value.get("messages")
+    for i, message in enumerate(messages if isinstance(messages, list) else ()):
+        if not isinstance(message, dict):
+            cure = 'Write {"role": "user", "content": "…"}.'
+            yield Fault(f"the message is {kind_of(message)}, not an object", cure, where=_at(i))
+
+
+def role_missing(line: Line, target: Target) -> Iterator[Fault]:
+    """A message has no role.
+
+    Why: the role decides what is prompt and what is trained.
+    Bad:
+        {"messages": [{"content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+    """
+    for i, message in line.turns:
+        if message.get("role") is None:
+            sharegpt = " (this one has 'from' and 'value': ShareGPT's names)" if "from" in message else ""
+            yield Fault("the message has no role", f"Add one of {_roles(target)}{sharegpt}.", where=_at(i))
+
+
+def unknown_role(line: Line, target: Target) -> Iterator[Fault]:
+    """A message's role is none that the target takes.
+
+    Why: the target refuses the file, or a trainer's template drops the message without a word.
+    Bad:
+        {"messages": [{"role": "human", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+    """
+    for i, message in line.turns:
+        role = message.get("role")
+        if role is None or (isinstance(role, str) and role in target.roles):
+            continue
+        known = FOREIGN_ROLES.get(role.casefold()) if isinstance(role, str) else None
+        hint = f" Did you mean '{known}'?" if known else did_you_mean(str(role), target.roles)
+        yield Fault(
+            f"unknown role {quoted(role)}", f"Use one of {_roles(target)}.{hint}", where=_at(i, "role")
+        )
+
+
+def content_missing(line: Line, target: Target) -> Iterator[Fault]:
+    """A message has no content, and no tool call to excuse it.
+
+    Why: templates write nothing, or the word None, where the content should be.
+    Bad:
+        {"messages": [{"role": "user", "text": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+    """
+    for i, message in line.turns:
+        if "content" not in message and not _calls(message):
+            yield Fault("the message has no content", "Add 'content' (null beside tool calls).", where=_at(i))
+
+
+def content_wrong_type(line: Line, target: Target) -> Iterator[Fault]:
+    """Content is neither text nor a list of parts; null is right beside tool calls only.
+
+    Why: targets refuse it, and templates print the Python form of whatever stands there.
+    Bad:
+        {"messages": [{"role": "user", "content": "How many pods?"}, {"role": "assistant", "content": 6}]}
+    Good:
+        {"messages": [{"role": "user", "content": "How many pods?"}, {"role": "assistant", "content": "6"}]}
+    """
+    for i, message in line.turns:
+        if "content" not in message:
+            continue
+        content = message["content"]
+        if isinstance(content, (str, list)) or (content is None and _calls(message)):
+            continue
+        yield Fault(
+            f"content is {kind_of(content)}, not text", "Write it as text in quotes.", where=_at(i, "content")
+        )
+
+
+def empty_content(line: Line, target: Target) -> Iterator[Fault]:
+    """A system or user message holds no text.
+
+    Why: the model learns to answer nothing in particular; usually a column was empty or misnamed.
+    Bad:
+        {"messages": [{"role": "user", "content": " "}, {"role": "assistant", "content": "Hello!"}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+    """
+    for i, message in line.turns:
+        if message.get("role") in ("user", *SYSTEM) and _is_blank(message.get("content")):
+            cure = "Fill it, or delete the message (or the row)."
+            yield Fault(f"the {message['role']} message is empty", cure, where=_at(i, "content"))
+
+
+def empty_reply(line: Line, target: Target) -> Iterator[Fault]:
+    """An assistant's reply is empty and calls no tool.
+
+    Why: it trains the model to say nothing.
+    Bad:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": ""}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+    """
+    for i, message in line.turns:
+        if message.get("role") == "assistant" and _is_blank(message.get("content")) and not _calls(message):
+            yield Fault(
+                "the assistant's reply is empty",
+                "Write the reply, or delete the row.",
+                where=_at(i, "content"),
+            )
+
+
+def no_assistant(line: Line, target: Target) -> Iterator[Fault]:
+    """No message is the assistant's.
+
+    Why: only assistant messages train; this row has nothing to learn.
+    Bad:
+        {"messages": [{"role": "user", "content": "Hi"}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+    """
+    if line.roles is not None and "assistant" not in line.roles:
+        cure = "Add the reply, or delete the row; rows for reinforcement: --input-format reinforcement."
+        yield Fault("no message is the assistant's", cure, where="messages")
+
+
+def no_user(line: Line, target: Target) -> Iterator[Fault]:
+    """No message is the user's.
+
+    Why: at inference a user speaks first; a reply to nobody is seldom what should be learnt.
+    Bad:
+        {"messages": [{"role": "system", "content": "Be brief."}, {"role": "assistant", "content": "Hello!"}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+    """
+    if line.roles is not None and "user" not in line.roles:
+        yield Fault("no message is the user's", "Put the request into a user message.", where="messages")
+
+
+def last_not_assistant(line: Line, target: Target) -> Iterator[Fault]:
+    """A supervised row does not end with the assistant.
+
+    Why: what follows the last reply is never trained, and several targets refuse the row.
+    Bad:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}, {"role": "user", "content": "Bye"}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+    """
+    if line.roles is not None and "assistant" in line.roles and line.roles[-1] != "assistant":
+        cure = "Add the assistant's reply, or cut what follows the last one."
+        message = f"the row ends with the {line.roles[-1]}, not the assistant"
+        yield Fault(message, cure, where=_at(len(line.roles) - 1))
+
+
+def consecutive_roles(line: Line, target: Target) -> Iterator[Fault]:
+    """Two user or two assistant messages stand in a row.
+
+    Why: many chat templates refuse it, others merge the two or mask one.
+    Bad:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "user", "content": "Anyone?"}, {"role": "assistant", "content": "Hello!"}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Hi. Anyone?"}, {"role": "assistant", "content": "Hello!"}]}
+    """
+    roles = line.roles or ()
+    for i in range(1, len(roles)):
+        if roles[i] == roles[i - 1] and roles[i] in ("user", "assistant"):
+            yield Fault(
+                f"two {roles[i]} messages in a row", "Join them, or add the turn between.", where=_at(i)
+            )
+
+
+def system_not_first(line: Line, target: Target) -> Iterator[Fault]:
+    """A system message stands after the conversation has begun.
+
+    Why: many templates move it, drop it or fail on it.
+    Bad:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "system", "content": "Be brief."}, {"role": "assistant", "content": "Hello!"}]}
+    Good:
+        {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+    """
+    begun = False
+    for i, role in enumerate(line.roles or ()):
+        if begun and role in SYSTEM:
+            yield Fault("the system message is not the first", "Move it to the front.", where=_at(i))
+        begun = begun or role not in SYSTEM
+
+
+def several_systems(line: Line, target: Target) -> Iterator[Fault]:
+    """A row has more than one system message.
+
+    Why: templates keep the first, or the last, or fail; which instructions were trained is then anyone's guess.
+    Bad:
+        {"messages": [{"role": "system", "content": "Be brief."}, {"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+    Good:
+        {"messages": [{"role": "system", "content": "Be brief. Be kind."}, {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+    """
+    places = [i for i, role in enumerate(line.roles or ()) if role in SYSTEM]
+    if len(places) > 1:
+        yield Fault(f"{len(places)} system messages", "Join them into one.", where=_at(places[1]))
+
+
+def bad_weight(line: Line, target: Target) -> Iterator[Fault]:
+    """A weight is not the integer 0 or 1, or stands on another role than the assistant.
+
+    Why: targets refuse other values, and a weight elsewhere does nothing.
+    Bad:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!", "weight": 0.5}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!", "weight": 1}]}
+    """
+    for i, message in line.turns:
+        if "weight" not in message:
+            continue
+        weight, where = message["weight"], _at(i, "weight")
+        number = isinstance(weight, (bool, int, float)) and weight in (0, 1)
+        if not number or type(weight) is not int:
+            cure = f"Write {int(weight)}." if number else "Use 0 (not trained) or 1 (trained)."
+            yield Fault(
+                f"weight {printable(repr(weight)[:40])} is not the integer 0 or 1",
+                cure,
+                where=where,
+                fixable=number,
+            )
+        elif isinstance(role := message.get("role"), str) and role in target.roles and role != "assistant":
+            cure = "Leave it out: only assistant messages train."
+            yield Fault(f"a weight on the {role} message", cure, where=where, fixable=False)
+
+
+def nothing_trains(line: Line, target: Target) -> Iterator[Fault]:
+    """Every assistant message has weight 0.
+
+    Why: the row costs tokens and teaches nothing.
+    Bad:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!", "weight": 0}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!", "weight": 1}]}
+    """
+    weights = [m.get("weight") for _, m in line.turns if m.get("role") == "assistant"]
+    if line.roles is not None and weights and all(w == 0 and w is not None for w in weights):
+        cure = "Give the reply to learn weight 1, or delete the row."
+        yield Fault("every assistant message has weight 0", cure, where="messages")
+
+
+def unknown_key(line: Line, target: Target) -> Iterator[Fault]:
+    """A message has a key that the target does not know.
+
+    Why: strict targets refuse the file for it.
+    With: target=together
+    Bad:
+        {"messages": [{"role": "user", "content": "Hi", "lang": "en"}, {"role": "assistant", "content": "Hello!"}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+    """
+    if target.message_keys is None:
+        return
+    for i, message in line.turns:
+        for key in message:
+            if key not in target.message_keys:
+                cure = f"Leave it out.{did_you_mean(key, target.message_keys - message.keys())}"
+                yield Fault(f"{target.title} does not know the key {quoted(key)}", cure, where=_at(i, key))
+
+
+def deprecated_functions(line: Line, target: Target) -> Iterator[Fault]:
+    """`functions` or `function_call` is used where `tools` and `tool_calls` are today's names.
+
+    Why: newer models and most trainers' templates read only tools and tool_calls: the call is lost.
+    Bad:
+        {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "function_call": {"name": "level", "arguments": "{}"}}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "level", "arguments": "{}"}}]}]}
+    """
+    for key in ("functions", "function_call"):
+        if key in line.value:
+            new = "tools" if key == "functions" else "tool_choice"
+            yield Fault(f"{key} is deprecated", f"Use {new}.", where=key)
+    for i, message in line.turns:
+        if message.get("function_call") is not None:
+            yield Fault("function_call is deprecated", "Use tool_calls.", where=_at(i, "function_call"))
+
+
+def no_system(line: Line, target: Target) -> Iterator[Fault]:
+    """The row has no system message.
+
+    Why: nothing is wrong; but rows with and without one teach two behaviours. Shown only when selected.
+    With: select=MSG020
+    Bad:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+    Good:
+        {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+    """
+    if line.roles is not None and not any(role in SYSTEM for role in line.roles):
+        yield Fault(
+            "there is no system message",
+            "Add the one you use at inference, if you use one.",
+            where="messages",
+        )
+
+
+def _at(index: int, key: str | None = None) -> str:
+    return join_path(["messages", index] if key is None else ["messages", index, key])
+
+
+def _calls(message: dict[str, Any]) -> bool:
+    """Whether something else than content says what the message does."""
+    return bool(message.get("tool_calls") or message.get("function_call") or message.get("refusal"))
+
+
+def _is_blank(content: Any) -> bool:
+    if isinstance(content, str):
+        return not content.strip()
+    if not isinstance(content, list):
+        return False
+    return all(
+        isinstance(part, dict) and part.get("type") == "text" and not str(part.get("text", "")).strip()
+        for part in content
+    )
+
+
+def _roles(target: Target) -> str:
+    order = ("system", "developer", "user", "assistant", "tool")
+    return ", ".join(role for role in order if role in target.roles)

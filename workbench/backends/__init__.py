@@ -1,0 +1,97 @@
+"""Backends: what answers a prompt. One table, one module a kind, each imported when it is needed."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from ..experiment import Backend as BackendSettings
+from ..records import Prediction, Prompt
+
+
+class BackendError(RuntimeError):
+    """A backend cannot be started or used at all; the message says what to do."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A prompt, and the references its answer is compared with.
+
+    The references never reach the model's input: they are carried along to the prediction row, and the
+    first one's likelihood is measured after the prompt where the backend can.
+    """
+
+    prompt: Prompt
+    references: tuple[str, ...]
+    group: str | None = None
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """What exactly answered: enough to tell whether an old answer is still good."""
+
+    model: str
+    revision: str | None = None
+    sha256: str | None = None
+    template: str | None = None
+    hardware: dict[str, str] = {}
+
+
+class Backend(Protocol):
+    """Something that answers prompts."""
+
+    def identity(self) -> Identity:
+        """Model, template and hardware, without loading the weights."""
+        ...
+
+    def answer(
+        self, requests: Sequence[Request], *, done: frozenset[str] = frozenset(), adapter: Path | None = None
+    ) -> Iterator[Prediction]:
+        """Yield predictions as they finish, without those in `done`.
+
+        The whole list is always given, so that a backend which batches forms the same batches after a
+        resume as before. A request that fails yields a row with `error`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the model or the connection."""
+        ...
+
+
+def _hf(settings: BackendSettings, base: Path, offline: bool) -> Backend:
+    return importlib.import_module(".hf", __package__).HfBackend(settings, base, offline=offline)
+
+
+def _openai(settings: BackendSettings, base: Path, offline: bool) -> Backend:
+    return importlib.import_module(".openai_server", __package__).OpenAIBackend(settings, offline=offline)
+
+
+def _echo(settings: BackendSettings, base: Path, offline: bool) -> Backend:
+    return importlib.import_module(".echo", __package__).EchoBackend()
+
+
+def _replay(settings: BackendSettings, base: Path, offline: bool) -> Backend:
+    return importlib.import_module(".replay", __package__).ReplayBackend(base / settings.path)
+
+
+BACKENDS: dict[str, Callable[[BackendSettings, Path, bool], Backend]] = {
+    "hf": _hf,
+    "openai": _openai,
+    "echo": _echo,
+    "replay": _replay,
+}
+
+
+def open_backend(settings: BackendSettings, *, base: Path, offline: bool = False) -> Backend:
+    """Make a backend from its settings; models load on first use. Raises BackendError, AssetError."""
+    return BACKENDS[settings.kind](settings, base, offline)
+
+
+def cost_usd(settings: BackendSettings, prompt_tokens: int | None, completion_tokens: int | None) -> float | None:
+    """USD of one request by the settings' price a million tokens; None where price or usage is unknown."""
+    if settings.price is None or prompt_tokens is None or completion_tokens is None:
+        return None
+    return (settings.price[0] * prompt_tokens + settings.price[1] * completion_tokens) / 1e6

@@ -1,0 +1,106 @@
+"""Any server that speaks the OpenAI chat protocol, through the openai client.
+
+The client retries 408, 409, 429 and 5xx with backoff and honours Retry-After; what still fails becomes
+an error row, which the next run asks again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from validators.tokens import template_message
+
+from ..experiment import OpenAIBackend as Settings
+from ..records import Prediction
+from . import BackendError, Identity, Request, cost_usd
+
+TIMEOUT_SECONDS = 120.0
+ATTEMPTS = 10
+
+
+class OpenAIBackend:
+    """Asks a chat-completions endpoint, several requests at a time."""
+
+    def __init__(self, settings: Settings, *, offline: bool = False) -> None:
+        import openai
+
+        if offline:
+            raise BackendError(f"backend of model {settings.model!r} is a server, and --offline opens no connection")
+        key = os.environ.get(settings.api_key_env)
+        if key is None and settings.base_url is None:
+            raise BackendError(f"model {settings.model!r} needs an API key: set the variable {settings.api_key_env}")
+        self._settings = settings
+        self._client = openai.OpenAI(
+            api_key=key or "none", base_url=settings.base_url, timeout=TIMEOUT_SECONDS, max_retries=ATTEMPTS - 1
+        )
+
+    def identity(self) -> Identity:
+        """The server's model name: a server does not tell its weights."""
+        return Identity(model=self._settings.model, revision=self._settings.base_url)
+
+    def answer(
+        self, requests: Sequence[Request], *, done: frozenset[str] = frozenset(), adapter: Path | None = None
+    ) -> Iterator[Prediction]:
+        """Yield answers as they arrive."""
+        if adapter is not None:
+            raise BackendError("a server cannot load a local adapter; name the tuned model as `model:` of a backend")
+        waiting = [r for r in requests if r.prompt.id not in done]
+        with ThreadPoolExecutor(self._settings.concurrency) as pool:
+            for future in as_completed([pool.submit(self._ask, r) for r in waiting]):
+                yield future.result()
+
+    def _ask(self, request: Request) -> Prediction:
+        import openai
+
+        prompt, known = request.prompt, {"references": request.references, "group": request.group}
+        begun = time.monotonic()
+        try:
+            answer = self._client.chat.completions.create(
+                model=self._settings.model,
+                messages=[template_message(m) for m in prompt.messages],  # type: ignore[misc]
+                tools=list(prompt.tools) or openai.omit,  # type: ignore[arg-type]
+                max_completion_tokens=self._settings.max_new_tokens,
+                temperature=0,
+                seed=0,
+            )
+        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
+            # The same for every sample: stop instead of writing the same error a thousand times.
+            raise BackendError(
+                f"the server refused model {self._settings.model!r}: {_plain(error)}. Check `model`, `base_url` "
+                f"and the key in {self._settings.api_key_env}."
+            ) from None
+        except openai.APIConnectionError as error:
+            where = self._settings.base_url or "the OpenAI API"
+            raise BackendError(
+                f"{where} cannot be reached ({error.__cause__ or error}). Finished answers are kept: run again."
+            ) from None
+        except openai.OpenAIError as error:
+            return Prediction(id=prompt.id, **known, error=_plain(error))
+        if not answer.choices:
+            return Prediction(id=prompt.id, **known, error="the server sent no choices")
+        choice, usage = answer.choices[0], answer.usage
+        used = (usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)
+        return Prediction(
+            id=prompt.id,
+            **known,
+            prediction=choice.message.content or "",
+            tool_calls=tuple(c.model_dump() for c in choice.message.tool_calls or ()),
+            prompt_tokens=used[0],
+            completion_tokens=used[1],
+            seconds=time.monotonic() - begun,
+            usd=cost_usd(self._settings, *used),
+            finish_reason=choice.finish_reason,
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+def _plain(error: Exception) -> str:
+    """The error in one line, without request headers (which hold the key)."""
+    return f"{type(error).__name__}: {' '.join(str(getattr(error, 'message', error)).split())[:300]}"

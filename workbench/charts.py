@@ -1,0 +1,272 @@
+"""The charts of the report and the app, as Altair charts.
+
+Tuned contenders are vermilion diamonds, all others blue circles: told apart by shape as well as by a
+colour-blind safe pair (Okabe and Ito 2008). Charts carry no theme, so the app's own applies; `svg`
+gives them the report's. Altair is imported when a chart is drawn: a report without it has tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .card import best_first, gap, metric_label, number, seconds, usd
+from .records import ContenderSummary, Difference
+
+TUNED, ALTERNATIVE = "#d55e00", "#0072b2"
+INK, MUTED, RULE = "#1b1f24", "#5b6470", "#d5dae1"
+
+_ROLES = ("tuned", "alternative")
+_ROW = 36  # pixels of height for one line of a chart
+_TALL = 220
+_LABEL = 11
+
+
+class ChartsMissing(RuntimeError):
+    """The packages that draw are not installed; the message says how to get them."""
+
+
+def scores_chart(
+    contenders: Sequence[ContenderSummary], metric: str, *, higher_is_better: bool = True, width: int = 400
+) -> Any:
+    """Scores with their intervals, the best on top. Who has no score is left out."""
+    alt = _altair()
+    rows = [
+        {
+            "name": c.name,
+            "role": _role(c.tuned),
+            "score": c.score,
+            **_ends(c.interval),
+            "label": number(c.score, metric),
+        }
+        for c in best_first(contenders, higher_is_better)
+        if c.score is not None
+    ]
+    title = metric_label(metric, higher_is_better)
+    base = alt.Chart(alt.Data(values=rows)).encode(y=_lines(alt, rows))
+    return (
+        (_bars(alt, base, title) + _points(alt, base, "score", title, "name", "label", "role"))
+        + base.mark_text(dy=-13, fontSize=_LABEL).encode(x="score:Q", text="label:N")
+    ).properties(width=width, height=_height(rows))
+
+
+def differences_chart(
+    differences: Sequence[Difference],
+    metric: str,
+    *,
+    tuned: str,
+    margin: float,
+    higher_is_better: bool = True,
+    width: int = 400,
+) -> Any:
+    """Forest plot: what `tuned` gains over each alternative, the hardest first, with lines at 0 and the margin."""
+    alt = _altair()
+    rows = [
+        {
+            "name": f"over {d.against}",
+            "role": "tuned",
+            "gain": d.estimate,
+            **_ends(d.interval),
+            "label": gap(d.estimate, metric),
+        }
+        for d in sorted(differences, key=lambda d: d.estimate)
+    ]
+    title = f"gain of {tuned} in {metric_label(metric, higher_is_better)}"
+    base = alt.Chart(alt.Data(values=rows)).encode(y=_lines(alt, rows))
+    zero = _rule_at(alt, 0.0, "", INK, [1, 0])
+    worth = _rule_at(alt, margin, f"worth it from {gap(margin, metric)}", TUNED, [5, 4])
+    marks = _bars(alt, base, title, legend=False) + _points(
+        alt, base, "gain", title, "name", "label", legend=False
+    )
+    labels = base.mark_text(dy=-13, fontSize=_LABEL).encode(x="gain:Q", text="label:N")
+    lines = [zero, worth] if margin else [zero]
+    return alt.layer(*lines, marks, labels).properties(width=width, height=_height(rows))
+
+
+def cost_quality_chart(
+    contenders: Sequence[ContenderSummary], metric: str, *, higher_is_better: bool = True, width: int = 400
+) -> Any | None:
+    """Score against what 1,000 requests cost: USD where every price is known, else seconds of the machine.
+
+    None where neither was measured for every scored contender: half a picture would mislead.
+    """
+    alt = _altair()
+    scored = [c for c in contenders if c.score is not None]
+    unit, show = "USD", usd
+    costs = _known({c.name: c.usd_per_1000 for c in scored})
+    if costs is None:
+        unit, show = "seconds", seconds
+        costs = _known({c.name: c.seconds_per_request and c.seconds_per_request * 1000 for c in scored})
+    if not costs:
+        return None
+    rows = [
+        {
+            "name": c.name,
+            "role": _role(c.tuned),
+            "cost": costs[c.name],
+            "score": c.score,
+            **_ends(c.interval),
+            "label": f"{c.name}: {number(c.score, metric)} for {show(costs[c.name])}",
+        }
+        for c in scored
+        if c.score is not None
+    ]
+    title = metric_label(metric, higher_is_better)
+    # Room on the right for the names beside the points.
+    reach = 1.2 * max(costs.values()) or 1.0
+    scale = alt.Scale(domain=[0, reach], nice=False)
+    x = alt.X("cost:Q", title=f"{unit} per 1,000 requests", scale=scale, axis=alt.Axis(tickCount=6))
+    y_scale = alt.Scale(zero=False)
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x)
+    bars = (
+        base.transform_filter("isValid(datum.low)")
+        .mark_rule(strokeWidth=2)
+        .encode(y=alt.Y("low:Q", title=title, scale=y_scale), y2="high:Q", color=_colour(alt))
+    )
+    points = base.mark_point(size=120, filled=True, opacity=1).encode(
+        y=alt.Y("score:Q", title=title, scale=y_scale),
+        color=_colour(alt),
+        shape=_shape(alt),
+        tooltip=_tooltip(alt, "label", "role"),
+    )
+    names = base.mark_text(dx=11, align="left", fontSize=_LABEL).encode(y="score:Q", text="name:N")
+    return (bars + points + names).properties(width=width, height=_TALL)
+
+
+def loss_chart(rows: Sequence[Mapping[str, Any]], *, best_step: int | None = None, width: int = 400) -> Any:
+    """Training and dev loss by step; a rule marks the step that was kept (else the lowest dev loss)."""
+    alt = _altair()
+    train = [
+        {"step": r["step"], "loss": r["loss"], "split": "train"} for r in rows if r.get("loss") is not None
+    ]
+    dev = [
+        {"step": r["step"], "loss": r["dev_loss"], "split": "dev"}
+        for r in rows
+        if r.get("dev_loss") is not None
+    ]
+    if best_step is None and dev:
+        best_step = min(dev, key=lambda r: (r["loss"], r["step"]))["step"]
+    split = {"domain": ["train", "dev"], "range": [MUTED, TUNED]}
+    base = alt.Chart(alt.Data(values=[*train, *dev])).encode(
+        x=alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1)),
+        y=alt.Y("loss:Q", title="loss (nats per trained token)", scale=alt.Scale(zero=False)),
+        color=alt.Color("split:N", scale=alt.Scale(**split), legend=_legend(alt)),
+    )
+    lines = base.mark_line(strokeWidth=2).encode(
+        strokeDash=alt.StrokeDash("split:N", scale=alt.Scale(domain=["train", "dev"], range=[[1, 0], [6, 3]]))
+    )
+    layers = [
+        lines,
+        base.transform_filter("datum.split == 'dev'").mark_point(size=50, filled=True, opacity=1),
+    ]
+    if best_step is not None:
+        layers.insert(
+            0, _rule_at(alt, float(best_step), f"kept: step {best_step}", INK, [3, 3], field="step")
+        )
+    return alt.layer(*layers).properties(width=width, height=_TALL)
+
+
+def svg(chart: Any) -> str:
+    """Draw a chart as SVG text: no script, no network, the system's sans-serif. Raises ChartsMissing."""
+    try:
+        import vl_convert
+    except ImportError:
+        raise ChartsMissing(_CURE) from None
+    return str(vl_convert.vegalite_to_svg(chart.to_dict(), config=_THEME, allowed_base_urls=[]))
+
+
+_CURE = "Charts need altair and vl-convert-python: pip install 'decide-before-you-tune[app]'"
+
+_TEXT = {"labelColor": MUTED, "titleColor": MUTED, "labelFontSize": 11, "titleFontSize": 11}
+_THEME: dict[str, Any] = {
+    "aria": False,  # the figure around it is described in words; thousands of part labels would hide that
+    "background": "transparent",
+    "font": "sans-serif",
+    "padding": {"left": 8, "right": 8, "top": 4, "bottom": 4},  # the reader's sans-serif may run wider
+    "view": {"stroke": None},
+    "text": {"color": INK},
+    "axis": {
+        **_TEXT,
+        "titleFontWeight": "normal",
+        "titlePadding": 10,
+        "labelPadding": 6,
+        "gridColor": RULE,
+        "domain": False,
+        "ticks": False,
+    },
+    "axisBand": {"grid": False, "labelColor": INK, "labelFontSize": 12},
+    "legend": {**_TEXT, "symbolSize": 80},
+}
+
+
+def _altair() -> Any:
+    try:
+        import altair
+    except ImportError:
+        raise ChartsMissing(_CURE) from None
+    return altair
+
+
+def _role(tuned: bool) -> str:
+    return _ROLES[0] if tuned else _ROLES[1]
+
+
+def _ends(interval: tuple[float, float] | None) -> dict[str, float | None]:
+    low, high = interval or (None, None)
+    return {"low": low, "high": high}
+
+
+def _known(costs: Mapping[str, float | None]) -> dict[str, float] | None:
+    """The costs, or None where one of them is not known."""
+    known = {name: cost for name, cost in costs.items() if cost is not None}
+    return known if len(known) == len(costs) else None
+
+
+def _height(rows: Sequence[Any]) -> int:
+    return _ROW * max(1, len(rows))
+
+
+def _lines(alt: Any, rows: Sequence[Mapping[str, Any]]) -> Any:
+    return alt.Y("name:N", title=None, sort=[r["name"] for r in rows], axis=alt.Axis(labelLimit=220))
+
+
+def _bars(alt: Any, base: Any, title: str, *, legend: bool = True) -> Any:
+    """Error bars of the rows that have an interval."""
+    x = alt.X("low:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6))
+    shown = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2.5)
+    return shown.encode(x=x, x2="high:Q", color=_colour(alt, legend))
+
+
+def _points(alt: Any, base: Any, field: str, title: str, *tooltip: str, legend: bool = True) -> Any:
+    return base.mark_point(size=130, filled=True, opacity=1).encode(
+        x=alt.X(f"{field}:Q", title=title),
+        color=_colour(alt, legend),
+        shape=_shape(alt, legend),
+        tooltip=_tooltip(alt, *tooltip),
+    )
+
+
+def _rule_at(alt: Any, place: float, text: str, colour: str, dash: list[int], field: str = "place") -> Any:
+    """A vertical line across the chart with its words at the top."""
+    base = alt.Chart(alt.Data(values=[{field: place, "words": text}])).encode(x=f"{field}:Q")
+    line = base.mark_rule(color=colour, strokeDash=dash, strokeWidth=1)
+    words = base.mark_text(color=colour, fontSize=_LABEL, baseline="bottom", align="left", dx=-1)
+    return line + words.encode(text="words:N", y=alt.value(-6))
+
+
+def _legend(alt: Any) -> Any:
+    return alt.Legend(title=None, orient="top", direction="horizontal")
+
+
+def _colour(alt: Any, legend: bool = True) -> Any:
+    scale = alt.Scale(domain=list(_ROLES), range=[TUNED, ALTERNATIVE])
+    return alt.Color("role:N", scale=scale, legend=_legend(alt) if legend else None)
+
+
+def _shape(alt: Any, legend: bool = True) -> Any:
+    scale = alt.Scale(domain=list(_ROLES), range=["diamond", "circle"])
+    return alt.Shape("role:N", scale=scale, legend=_legend(alt) if legend else None)
+
+
+def _tooltip(alt: Any, *fields: str) -> list[Any]:
+    return [alt.Tooltip(f"{field}:N", title=field) for field in fields]

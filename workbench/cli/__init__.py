@@ -1,0 +1,70 @@
+"""The command line: a table of verbs, and one place where errors become messages."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from .app import app as app_verb
+from .cost import cost
+from .lint import lint
+from .predict import predict
+from .report import report
+from .run import run
+
+VERBS = {
+    "init": None,
+    "run": run,
+    "predict": predict,
+    "report": report,
+    "app": app_verb,
+    "lint": lint,
+    "cost": cost,
+}
+
+program = typer.Typer(
+    name="workbench",
+    help="Decide whether to fine-tune a language model, before you spend: lint, compare, verdict.",
+    epilog="Start here: workbench init DIR --data FILE, then workbench run DIR/experiment.yaml",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for _name, _verb in VERBS.items():
+    if _verb is not None:
+        program.command(name=_name)(_verb)
+
+# Our own errors say what is wrong and what to do; anything else is a bug.
+OUR_PACKAGES = ("workbench", "validators", "metrics")
+
+
+def main() -> None:
+    """Run a verb; exit 2 with a message for what a user can mend, 130 when interrupted."""
+    debug = "--debug" in sys.argv
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    try:
+        program(args=arguments, prog_name="workbench")
+    except KeyboardInterrupt:
+        print("interrupted; finished work is kept, run the same command to go on", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader (head, less) has left; that is no error of ours
+        sys.exit(0)
+    except Exception as error:
+        if debug:
+            raise
+        ours = type(error).__module__.split(".")[0] in OUR_PACKAGES
+        if ours:
+            print(f"error: {error}", file=sys.stderr)
+        elif isinstance(error, OSError):
+            place = f"{error.filename}: " if error.filename else ""
+            print(f"error: {place}{error.strerror or error}", file=sys.stderr)
+        else:
+            print(
+                f"error: unexpected {type(error).__name__}: {error}\n"
+                "This is a bug in the workbench. --debug shows where; please report it.",
+                file=sys.stderr,
+            )
+        sys.exit(2)

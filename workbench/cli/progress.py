@@ -1,0 +1,71 @@
+"""Progress on standard error: a live bar on a terminal, sparse plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+# Seconds between two plain lines of one stage: a log should show life, not every step.
+PLAIN_EVERY = 15.0
+
+
+class Progress:
+    """Shows which stage runs, how far it is, and the time left. Use as a context manager."""
+
+    def __init__(self) -> None:
+        self._live: Any = None
+        self._task: Any = None
+        self._name = ""
+        self._begun = self._told = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import Progress as Live
+
+            columns = (
+                TextColumn("{task.description:<14}", markup=False),
+                BarColumn(bar_width=30),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[detail]}", markup=False),
+            )
+            self._live = Live(*columns, console=Console(stderr=True))
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def stage(self, name: str, detail: str = "") -> None:
+        """A stage begins."""
+        self._name, self._begun = name, time.monotonic()
+        self._told = self._begun
+        if self._live is not None:
+            self._task = self._live.add_task(name, total=None, detail=detail)
+        else:
+            print(f"{name}{' · ' + detail if detail else ''}", file=sys.stderr, flush=True)
+
+    def step(self, done: int, total: int, detail: str = "") -> None:
+        """The stage is `done` of `total` steps far."""
+        if self._live is not None:
+            if detail == "":
+                self._live.update(self._task, completed=done, total=total)
+            else:
+                self._live.update(self._task, completed=done, total=total, detail=detail)
+            return
+        now = time.monotonic()
+        if now - self._told < PLAIN_EVERY and done < total:
+            return
+        self._told = now
+        left = (now - self._begun) / done * (total - done) if done else None
+        told = f", {left:.0f} s left" if left and done < total else ""
+        print(f"  {self._name} {done}/{total}{told}{' · ' + detail if detail else ''}", file=sys.stderr, flush=True)

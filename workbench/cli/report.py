@@ -1,0 +1,23 @@
+"""`workbench report`: the decision report of a run folder, as HTML and Markdown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench.runs import Run, RunError
+
+
+def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """Write report.html and report.md into a run folder; print where they are."""
+    from workbench.report import write_report
+
+    try:
+        paths = write_report(Run.open(run))
+    except (RunError, OSError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    for path in paths:
+        typer.echo(str(path))

@@ -1,0 +1,126 @@
+"""The records that lie in a run folder: samples, predictions, the verdict."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from validators.examples import Message
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """One question put to every contender. `id` is a hash of its content."""
+
+    id: str
+    messages: tuple[Message, ...]
+    references: tuple[str, ...]
+    group: str | None = None
+    tags: dict[str, str] = {}
+    tools: tuple[dict[str, Any], ...] = ()
+    line: int = 0
+
+    @property
+    def question(self) -> str:
+        """The text of the last user message: what a person would call the question."""
+        return next((m.text for m in reversed(self.messages) if m.role == "user"), "")
+
+
+class Passage(msgspec.Struct, frozen=True):
+    """A retrieved piece of the corpus."""
+
+    document: str
+    text: str
+    score: float
+
+
+class Prompt(msgspec.Struct, frozen=True, kw_only=True):
+    """What a contender sends for one sample. It never holds the sample's reference."""
+
+    id: str
+    messages: tuple[Message, ...]
+    tools: tuple[dict[str, Any], ...] = ()
+    passages: tuple[Passage, ...] = ()
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer. A failed one has `error` and no prediction: it is not a wrong answer.
+
+    `seconds` is wall time; in a batch, the batch's time divided by its rows. `reference_nats` is the
+    negative log-likelihood of the first reference under this contender's prompt.
+    """
+
+    id: str
+    prediction: str | None = None
+    references: tuple[str, ...]
+    group: str | None = None
+    tool_calls: tuple[dict[str, Any], ...] = ()
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    seconds: float | None = None
+    usd: float | None = None
+    finish_reason: str | None = None
+    reference_nats: float | None = None
+    reference_tokens: int | None = None
+    reference_bytes: int | None = None
+    error: str | None = None
+
+
+class ContenderSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the decision: a contender, its primary score, what a request costs."""
+
+    name: str
+    kind: str
+    tuned: bool
+    score: float | None
+    interval: tuple[float, float] | None
+    n: int
+    errors: int
+    reason: str | None = None
+    usd_per_1000: float | None = None
+    seconds_per_request: float | None = None
+    tokens_per_request: float | None = None
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """Tuned minus alternative on the primary metric, positive where tuned is better."""
+
+    against: str
+    estimate: float
+    interval: tuple[float, float] | None
+    p: float | None
+    method: str
+
+
+Headline = Literal["tune", "dont-tune", "cant-tell"]
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """The decision of one run, everything the card shows."""
+
+    headline: Headline
+    reason: str
+    sentence: str
+    experiment: str
+    metric: str
+    higher_is_better: bool
+    margin: float
+    equivalent_within: float
+    tuned: str | None
+    """The tuned contender that was judged; among several, the one best on dev."""
+    choice: str | None
+    against: str | None
+    difference: Difference | None
+    differences: tuple[Difference, ...]
+    contenders: tuple[ContenderSummary, ...]
+    n: int
+    groups: int | None
+    seeds: int
+    smallest_detectable_effect: float | None
+    costs: dict[str, float | None]
+    payback_months: float | None
+    if_you_must: dict[str, dict[str, float]]
+    flips: tuple[str, ...]
+    caveats: tuple[str, ...]
+    next: str
+    exploratory: bool = False

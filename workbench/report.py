@@ -1,0 +1,346 @@
+"""The report: everything a run folder says, on one page, as HTML and as Markdown.
+
+It reads the run folder alone and takes no clock, so the same folder gives the same bytes. A run that is
+not done gives a report of what is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import card as words
+from .document import Beside, Block, Card, Cell, Document, Figure, Section, Table, Text, html, markdown
+from .experiment import Experiment, ExperimentError
+from .records import ContenderSummary, Verdict
+from .report_facts import data_blocks, measured_blocks
+from .report_samples import sample_blocks
+from .runs import Run
+
+Scores = dict[str, dict[str, Any]]
+
+_RESUME = "Run the same experiment again: it goes on where it stopped, and nothing finished is asked twice."
+_STATUS = {
+    "started": f"The run has not finished; this is what is there so far. {_RESUME}",
+    "cancelled": f"The run was stopped; this is what is there. {_RESUME}",
+    "error": f"The run ended with an error; this is what is there. {_RESUME}",
+    "success": "The contenders are done, but no verdict was written.",
+}
+
+
+def write_report(run: Run) -> tuple[Path, Path]:
+    """Write report.html and report.md into the run folder and return their paths. Raises RunError."""
+    document = report(run)
+    return run.write_report("html", html(document)), run.write_report("md", markdown(document))
+
+
+def report(run: Run) -> Document:
+    """What the report says, before it becomes HTML or Markdown. Raises RunError for a damaged folder."""
+    meta, verdict = run.meta(), run.verdict()
+    scores = {name: found for name in run.contenders() if (found := run.scores(name)) is not None}
+    primary = verdict.metric if verdict else _primary(run, scores)
+    contenders = verdict.contenders if verdict else _summaries(run, scores, primary)
+    sections = (
+        Section("scores", "Scores", tuple(_scores(scores, contenders, primary, verdict))),
+        Section("differences", "Differences", tuple(_differences(run))),
+        Section("cost", "Cost and speed", tuple(_cost(scores, contenders, primary, verdict))),
+        Section("training", "Training", tuple(_training(run))),
+        Section("examples", "Where answers differ", tuple(sample_blocks(run, scores, contenders, primary))),
+        Section("data", "Data", tuple(data_blocks(run))),
+        Section("measured", "How it was measured", tuple(measured_blocks(run, scores, verdict))),
+    )
+    title = f"{meta.get('experiment', run.name)}: decision report"
+    foot = f"{run.name} · begun {_when(meta, 'created')} · last written {_when(meta, 'updated')}"
+    return Document(title, (_card(run, meta, verdict),), tuple(s for s in sections if s.blocks), foot)
+
+
+# -- the card ------------------------------------------------------------------------------------
+
+
+def _card(run: Run, meta: dict[str, Any], verdict: Verdict | None) -> Card:
+    if verdict is not None:
+        rows = tuple(words.card(verdict))
+        head = words.headline(verdict)
+        return Card(verdict.headline, head, words.subtitle(verdict), verdict.sentence, rows)
+    status = meta.get("status", "started")
+    done = [name for name in run.contenders() if run.scores(name) is not None]
+    waiting = [name for name in meta.get("contenders", []) if name not in done]
+    rows = (
+        ("error", str(meta.get("error") or "")),
+        ("scored", words.DOT.join(done)),
+        ("waiting", words.DOT.join(waiting)),
+        ("next", f"workbench decide {run.name}" if status == "success" else "workbench run EXPERIMENT"),
+    )
+    tone = "error" if status == "error" else "cant-tell"
+    sentence = _STATUS.get(status, _STATUS["started"])
+    name = str(meta.get("experiment", run.name))
+    return Card(tone, "NO VERDICT YET", name, sentence, tuple(row for row in rows if row[1]))
+
+
+# -- scores --------------------------------------------------------------------------------------
+
+
+def _scores(
+    scores: Scores, contenders: Sequence[ContenderSummary], primary: str | None, verdict: Verdict | None
+) -> Iterator[Block]:
+    if not contenders or primary is None:
+        return
+    higher = _higher(scores, primary, verdict)
+    order = words.best_first(contenders, higher)
+    columns = _metric_columns(scores, primary)
+    head = [words.metric_label(m, _higher(scores, m)) + mark for m, _, mark in columns]
+    rows: list[tuple[str | Cell, ...]] = [
+        (
+            Cell(c.name, _kind(c)),
+            *(_score_cell(scores, c, metric, signature) for metric, signature, _ in columns),
+            f"{c.n:,}",
+            f"{c.errors:,}",
+        )
+        for c in order
+    ]
+    yield Table(("contender", *head, "scored", "failed"), tuple(rows))
+    if any(mark for _, _, mark in columns):
+        listed = "; ".join(f"{words.metric_label(m)}{mark} is {s}" for m, s, mark in columns if mark)
+        yield Text(
+            f"Columns of one metric with different signatures must not be ranked against each other: {listed}.",
+            "note",
+        )
+    if any(c.score is not None for c in contenders) and not _measured_apart(scores, primary):
+        points = (
+            lambda c: c.scores_chart(contenders, primary, higher_is_better=higher),
+            "Scores with 95 % intervals, the best on top.",
+        )
+        yield Beside(_draw(points, *_forest(verdict)))
+
+
+def _kind(contender: ContenderSummary) -> str:
+    tuned = ", tuned" if contender.tuned and contender.kind != "fine-tuned" else ""
+    return f"{contender.kind}{tuned}" if contender.kind != contender.name or tuned else ""
+
+
+def _forest(verdict: Verdict | None) -> Iterator[tuple[Callable[[Any], Any], str]]:
+    tuned = words.tuned_name(verdict) if verdict else None
+    if verdict is None or tuned is None or not verdict.differences:
+        return
+    yield (
+        lambda c: c.differences_chart(
+            verdict.differences,
+            verdict.metric,
+            tuned=tuned,
+            margin=verdict.margin,
+            higher_is_better=verdict.higher_is_better,
+        ),
+        f"What {tuned} gains over each alternative on the same samples, with 95 % intervals. "
+        "Tuning is worth it where every interval lies right of the dashed line.",
+    )
+
+
+def _measured_apart(scores: Scores, metric: str) -> bool:
+    """Whether contenders carry different signatures of a metric: then no chart may line them up."""
+    return len({s["metrics"][metric]["signature"] for s in scores.values() if metric in s["metrics"]}) > 1
+
+
+def _metric_columns(scores: Scores, primary: str) -> list[tuple[str, str, str]]:
+    """(metric, signature, mark) of every column; a metric has one for each signature it was measured by."""
+    signatures: dict[str, list[str]] = {primary: []}
+    for found in scores.values():
+        for metric, score in found["metrics"].items():
+            known = signatures.setdefault(metric, [])
+            if score["signature"] not in known:
+                known.append(score["signature"])
+    return [
+        (metric, signature, f" ({i})" if len(known) > 1 else "")
+        for metric, known in signatures.items()
+        for i, signature in enumerate(known, 1)
+    ]
+
+
+def _score_cell(scores: Scores, contender: ContenderSummary, metric: str, signature: str) -> Cell:
+    score = scores.get(contender.name, {}).get("metrics", {}).get(metric)
+    if score is None:
+        return Cell("no score", contender.reason or "not scored")
+    if score["signature"] != signature:
+        return Cell("–", "measured otherwise")
+    if score["value"] is None:
+        return Cell("no score", score["reason"] or "no reason given")
+    return Cell(words.number(score["value"], metric, 3), words.interval(score["interval"], metric, 3))
+
+
+def _differences(run: Run) -> Iterator[Block]:
+    comparison = run.comparison()
+    if comparison is None:
+        return
+    rows = tuple(
+        (
+            words.metric_label(metric),
+            f"{row['tuned']} {words.MINUS} {row['against']}",
+            _gap(row["difference"], metric),
+            words.p_value(row["difference"]["p"]).removeprefix("p ") or "none",
+            row["conclusion"],
+            row["difference"]["method"],
+        )
+        for metric, found in comparison["metrics"].items()
+        for row in found
+    )
+    if rows:
+        yield Table(("metric", "difference", "estimate", "p", "conclusion", "method"), rows, numeric=9)
+        yield Text(
+            "Differences are in the metric's own unit; the conclusion takes its direction into account.",
+            "note",
+        )
+
+
+def _gap(difference: dict[str, Any], metric: str) -> Cell:
+    estimate, ends = difference["estimate"], difference["interval"]
+    if estimate is None:
+        return Cell("no value", difference.get("reason") or "no reason given")
+    span = words.interval(ends, metric, 3, signed=True)
+    return Cell(words.gap(estimate, metric, 3), span or difference.get("reason") or "no interval")
+
+
+# -- cost and training ---------------------------------------------------------------------------
+
+
+def _cost(
+    scores: Scores,
+    contenders: Sequence[ContenderSummary],
+    primary: str | None,
+    verdict: Verdict | None,
+) -> Iterator[Block]:
+    rows: list[tuple[str | Cell, ...]] = []
+    for name, found in scores.items():
+        seen = found["operations"]
+        tokens = [seen.get("prompt_tokens"), seen.get("completion_tokens")]
+        price = seen.get("usd_per_1000")
+        rows.append(
+            (
+                name,
+                Cell(words.usd(price), "no price known" if price is None else ""),
+                words.seconds(seen.get("seconds_per_request")),
+                words.seconds(seen.get("seconds_p95")),
+                *("unknown" if t is None else f"{t:,.0f}" for t in tokens),
+            )
+        )
+    if rows:
+        head = ("contender", "USD per 1,000", "time a request", "p95 time", "prompt tokens", "answer tokens")
+        yield Table(head, tuple(rows))
+    beside: list[Text | Table | Figure] = []
+    if primary is not None and not _measured_apart(scores, primary):
+        higher = _higher(scores, primary, verdict)
+        points = (
+            lambda c: c.cost_quality_chart(contenders, primary, higher_is_better=higher),
+            f"Score against cost: better and cheaper lies {'up' if higher else 'down'} and to the left.",
+        )
+        beside += _draw(points)
+    if verdict is not None and verdict.costs:
+        beside.append(Table(("what tuning takes", ""), tuple(_money(verdict))))
+    if beside:
+        yield Beside(tuple(beside))
+
+
+def _money(verdict: Verdict) -> Iterator[tuple[str, str]]:
+    for key, value in verdict.costs.items():
+        is_usd = "usd" in key.split("_")
+        label = " ".join(part for part in key.split("_") if part != "usd")
+        yield label, words.usd(value) if is_usd or value is None else words.count(value)
+    payback = verdict.payback_months
+    yield "pays back in", words.months(payback) if payback is not None else "never, or a price is unknown"
+
+
+def _training(run: Run) -> Iterator[Block]:
+    for name in run.contenders():
+        log, training = run.training(name), (run.contender(name) or {}).get("training") or {}
+        beside: list[Text | Table | Figure] = []
+        if log:
+            best = training.get("best_step")
+            curve = (
+                lambda c, log=log, best=best: c.loss_chart(log, best_step=best),
+                f"Training of {name}: loss on the training split and, where measured, on the dev split.",
+            )
+            beside += _draw(curve)
+        if training:
+            beside.append(Table((name, ""), tuple(_trained(training, log))))
+        if beside:
+            yield Beside(tuple(beside))
+
+
+def _trained(training: dict[str, Any], log: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    labels = {"examples": "examples", "trained_tokens": "trained tokens", "steps": "optimizer steps"}
+    for key, label in labels.items():
+        if training.get(key) is not None:
+            yield label, words.count(training[key])
+    best = training.get("best_step")
+    yield "kept", f"step {best}" if best is not None else "the last step"
+    yield "time", words.seconds(training.get("seconds"))
+    peaks = [row["memory_mb"] for row in log if row.get("memory_mb") is not None]
+    if peaks:
+        yield "peak memory", f"{max(peaks):,.0f} MB"
+
+
+# -- shared --------------------------------------------------------------------------------------
+
+
+def _draw(*drawings: tuple[Callable[[Any], Any], str]) -> tuple[Text | Figure, ...]:
+    """Draw charts by the functions of `charts`; those that have nothing to show are left out."""
+    from . import charts
+
+    try:
+        drawn = [(draw(charts), caption) for draw, caption in drawings]
+        return tuple(Figure(charts.svg(chart), caption) for chart, caption in drawn if chart is not None)
+    except charts.ChartsMissing as error:
+        return (Text(str(error), "note"),)
+
+
+def _primary(run: Run, scores: Scores) -> str | None:
+    """The deciding metric of a run without verdict: as the experiment says, else the first one scored."""
+    text = run.experiment_text()
+    try:
+        if text is not None:
+            return Experiment.parse(text, path=run.folder / "experiment.yaml").primary
+    except ExperimentError:
+        pass
+    return next((metric for found in scores.values() for metric in found["metrics"]), None)
+
+
+def _summaries(run: Run, scores: Scores, primary: str | None) -> tuple[ContenderSummary, ...]:
+    """What a verdict would say of each contender that has begun."""
+    return tuple(
+        _summary(run.contender(name) or {"name": name}, scores.get(name, {}), primary)
+        for name in run.contenders()
+    )
+
+
+def _summary(contender: dict[str, Any], found: dict[str, Any], primary: str | None) -> ContenderSummary:
+    score, seen = found.get("metrics", {}).get(primary, {}), found.get("operations", {})
+    ends = score.get("interval")
+    return ContenderSummary(
+        name=contender["name"],
+        kind=contender.get("kind", ""),
+        tuned=bool(contender.get("tuned")),
+        score=score.get("value"),
+        interval=(ends[0], ends[1]) if ends else None,
+        n=score.get("n", 0),
+        errors=score.get("unscored", 0),
+        reason=score.get("reason") or (None if score else _why_unscored(contender)),
+        usd_per_1000=seen.get("usd_per_1000"),
+        seconds_per_request=seen.get("seconds_per_request"),
+    )
+
+
+def _why_unscored(contender: dict[str, Any]) -> str:
+    error = contender.get("error")
+    return (
+        f"it failed: {error}" if error else f"not scored yet ({contender.get('status') or 'unknown status'})"
+    )
+
+
+def _higher(scores: Scores, metric: str, verdict: Verdict | None = None) -> bool:
+    if verdict is not None and verdict.metric == metric:
+        return verdict.higher_is_better
+    known = [s["metrics"][metric]["higher_is_better"] for s in scores.values() if metric in s["metrics"]]
+    return bool(known[0]) if known else True
+
+
+def _when(meta: dict[str, Any], key: str) -> str:
+    return str(meta.get(key) or "at an unknown time")[:16].replace("T", " ")

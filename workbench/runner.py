@@ -1,0 +1,257 @@
+"""Experiment → run folder: lint → cost → split → contenders → scores → verdict → report.
+
+Each stage reads the files of the one before and writes its own, so a killed run goes on where it was:
+cheap stages are done again (they give the same bytes), contenders keep every finished answer.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from validators import estimate_cost, lint
+from validators.assets import AssetError
+from validators.linter import LintReport, lint_rows
+
+from .contest import Contest
+from .data import Dataset, prepare, read_files
+from .evidence import compare_all, gather
+from .experiment import Experiment, settings_hash
+from .gates import blocking
+from .records import Verdict
+from .report import write_report
+from .runs import Run
+from .scoring import score_contender
+from .verdict import decide
+
+VERSIONED = ("torch", "transformers", "peft", "qdrant-edge-py", "tiktoken", "sacrebleu", "rouge-score", "numpy")
+
+
+class Reporter(Protocol):
+    """Told what runs and how far it is."""
+
+    def stage(self, name: str, detail: str = "") -> None:
+        """A stage begins."""
+        ...
+
+    def step(self, done: int, total: int, detail: str = "") -> None:
+        """The stage is `done` of `total` steps far."""
+        ...
+
+
+@dataclass(frozen=True)
+class Session:
+    """One call of `run`: the experiment, where it goes, and the clock."""
+
+    experiment: Experiment
+    path: Path
+    text: str
+    runs: Path
+    report: Reporter
+    now: Callable[[], str]
+    today: date
+    offline: bool = False
+
+    @cached_property
+    def loaded(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """Chat rows and file hashes."""
+        return read_files(self.experiment)
+
+    @cached_property
+    def folder(self) -> Run:
+        """The run folder: its name is a hash of the question (data, split and seed), not of the contenders."""
+        rows, hashes = self.loaded
+        del rows
+        data = self.experiment.data.model_dump(mode="json", exclude={"path", "train", "dev", "test", "corpus"})
+        return Run(self.runs / f"{self.experiment.name}-{settings_hash(hashes, data)[:8]}")
+
+
+def run(
+    session: Session, *, only: Sequence[str] = (), fresh: bool = False
+) -> tuple[Run, Verdict]:
+    """Run an experiment to its verdict and return both. Resumes what an earlier call left unfinished.
+
+    `only` names the contenders to run (the others keep what they have). Raises DataError, RunError,
+    AssetError, ContenderError, BackendError, TrainingError; the run folder then says status "error".
+    """
+    folder = session.folder
+    with folder.lock():
+        if fresh:
+            for name in folder.contenders():
+                folder.remove_contender(name)
+        _begin(session, folder)
+        try:
+            verdict = _stages(session, folder, only)
+        except KeyboardInterrupt:
+            _end(session, folder, "cancelled", "interrupted")
+            raise
+        except Exception as error:
+            _end(session, folder, "error", str(error))
+            raise
+        _end(session, folder, "success", None)
+    return folder, verdict
+
+
+def _stages(session: Session, folder: Run, only: Sequence[str]) -> Verdict:
+    experiment, report = session.experiment, session.report
+    report.stage("lint")
+    checked = lint_stage(session, folder)
+    if any(blocking(f.code, f.severity) for f in checked.findings):
+        # Nothing is spent on data that would make the scores meaningless.
+        return _conclude(session, folder)
+    report.stage("split")
+    dataset = prepare(experiment, *session.loaded)
+    folder.write_splits(dataset.ids, dataset.test)
+    report.stage("cost")
+    cost_stage(session, folder, dataset)
+    chosen = [c for c in experiment.contenders if not only or c.name in only]
+    contest = Contest(experiment, dataset, folder, report.step, offline=session.offline)
+    try:
+        report.stage("check", "files, models and keys that the contenders need")
+        for settings in chosen:
+            contest.check(settings)
+        for settings in chosen:
+            report.stage(settings.name, settings.kind)
+            contest.play(settings)
+        contest.choose_on_dev()
+    finally:
+        contest.close()
+    report.stage("verdict")
+    for settings in experiment.contenders:
+        # Scores always follow the experiment file: its metrics may have changed since the answers came.
+        if (folder.contender(settings.name) or {}).get("status") == "success":
+            _score(session, folder, settings.name)
+    folder.write_comparison(compare_all(gather(folder, experiment), experiment))
+    return _conclude(session, folder)
+
+
+def lint_stage(session: Session, folder: Run | None) -> LintReport:
+    """Lint the experiment's data (as chats) and write the findings."""
+    experiment = session.experiment
+    options: dict[str, Any] = {
+        "target": experiment.lint.target,
+        "select": experiment.lint.select,
+        "ignore": experiment.lint.ignore,
+    }
+    if experiment.data.columns is None:
+        names = [experiment.resolve(name) for name in experiment.data.files.values()]
+        checked = lint(names, **options)
+    else:
+        checked = _lint_tables(session, options)
+    if folder is not None:
+        folder.write_lint(_with_relative_paths(checked.as_dict(), experiment))
+    return checked
+
+
+def _lint_tables(session: Session, options: dict[str, Any]) -> LintReport:
+    """Lint rows that became chats by `columns`, all files as one set (splits of one table share no leaks rule)."""
+    rows, _ = session.loaded
+    names = session.experiment.data.files
+    if len(rows) == 1:
+        role = next(iter(rows))
+        return lint_rows(rows[role], names[role], **options)
+    joined = [row for part in rows.values() for row in part]
+    return lint_rows(joined, " + ".join(names.values()), **options)
+
+
+def _with_relative_paths(report: dict[str, Any], experiment: Experiment) -> dict[str, Any]:
+    """Paths as the experiment file names them: a run folder holds no path of this machine."""
+    named = {str(experiment.resolve(name)): name for name in experiment.data.files.values()}
+
+    def renamed(entry: dict[str, Any]) -> dict[str, Any]:
+        return {**entry, "path": named.get(entry["path"], entry["path"])}
+
+    return {**report, "files": [renamed(f) for f in report["files"]], "findings": [renamed(f) for f in report["findings"]]}
+
+
+def cost_stage(session: Session, folder: Run | None, dataset: Dataset) -> dict[str, Any] | None:
+    """Count the training tokens for the model that is (or could be) tuned; None without a tokenizer at hand."""
+    experiment = session.experiment
+    tuned = next((c for c in experiment.contenders if c.kind == "fine-tuned"), experiment.contenders[0])
+    model = experiment.backend_of(tuned).model
+    epochs = getattr(tuned, "epochs", "auto")
+    examples = [dataset.conversations[s.id] for s in dataset.train if s.id in dataset.conversations]
+    try:
+        bill = estimate_cost(examples, model, epochs=epochs).as_dict()
+    except (AssetError, ValueError) as error:
+        bill = {"model": model, "examples": len(examples), "tokens": None, "usd": None, "reason": str(error)}
+    if folder is not None:
+        folder.write_cost(bill)
+    return bill
+
+
+def _score(session: Session, folder: Run, name: str) -> None:
+    info = folder.contender(name) or {}
+    predictions = folder.predictions(name)
+    tokenizer = str((info.get("model") or {}).get("name"))
+    scores = score_contender(
+        name,
+        predictions,
+        session.experiment.metric_names,
+        tokenizer=tokenizer,
+        seed=session.experiment.data.split.seed,
+    )
+    folder.write_scores(name, scores)
+
+
+def _conclude(session: Session, folder: Run) -> Verdict:
+    verdict = decide(folder, today=session.today)
+    folder.write_verdict(verdict)
+    return verdict
+
+
+def _begin(session: Session, folder: Run) -> None:
+    """Write run.json: decision settings are on record before the first test sample is answered."""
+    folder.write_experiment_text(session.text)
+    experiment = session.experiment
+    old = folder.meta() if (folder.folder / "run.json").exists() else None
+    settings = experiment.decision.model_dump(mode="json")
+    history = list(old["decision_history"]) if old else []
+    if old and old["decision"] != settings:
+        history.append({"until": session.now(), "decision": old["decision"]})
+    rows, hashes = session.loaded
+    folder.write_meta(
+        {
+            "status": "started",
+            "created": old["created"] if old else session.now(),
+            "updated": session.now(),
+            "experiment": experiment.name,
+            "origin": os.path.relpath(session.path.resolve(), session.runs.resolve()),
+            "task": experiment.task,
+            "contenders": [c.name for c in experiment.contenders],
+            "dataset": {
+                "files": {experiment.data.files[role]: sha for role, sha in hashes.items()},
+                "rows": sum(len(r) for r in rows.values()),
+            },
+            "seed": experiment.data.split.seed,
+            "versions": _versions(),
+            "decision": settings,
+            "decision_history": history,
+            "files": {},
+            "error": None,
+        }
+    )
+
+
+def _end(session: Session, folder: Run, status: str, error: str | None) -> None:
+    folder.write_meta(
+        {**folder.meta(), "status": status, "updated": session.now(), "error": error, "files": folder.file_index()}
+    )
+    if status == "success":
+        write_report(folder)
+
+
+def _versions() -> Mapping[str, str]:
+    found = {"decide-before-you-tune": importlib.metadata.version("decide-before-you-tune")}
+    for package in VERSIONED:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

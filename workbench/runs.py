@@ -1,0 +1,378 @@
+"""The run folder: the only file that knows its file names.
+
+Writes are atomic (temporary file, fsync, rename); appends are whole lines; a torn last line left by a
+kill is cut on reopening; one process at a time holds the folder's lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from .records import Prediction, Prompt, Sample, Verdict
+
+T = TypeVar("T")
+
+SCHEMAS = {
+    "run": "workbench.run/1",
+    "lint": "workbench.lint/1",
+    "cost": "workbench.cost/1",
+    "splits": "workbench.splits/1",
+    "contender": "workbench.contender/1",
+    "scores": "workbench.scores/1",
+    "comparison": "workbench.comparisons/1",
+    "verdict": "workbench.verdict/1",
+}
+
+
+class RunError(ValueError):
+    """A run folder cannot be read or written; the message says where and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run folder. Reading gives None for what is not there (yet)."""
+
+    folder: Path
+
+    # -- finding ---------------------------------------------------------------------------------
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """Open an existing run folder. Raises RunError where it is none."""
+        folder = Path(folder)
+        if not (folder / "run.json").exists():
+            hint = "A run folder holds run.json; `workbench runs` lists them."
+            raise RunError(f"{folder}: {'not a run folder' if folder.exists() else 'no such folder'}. {hint}")
+        run = cls(folder)
+        run.meta()
+        return run
+
+    @classmethod
+    def all(cls, root: str | Path) -> list[Run]:
+        """Every run folder directly under `root`, the newest first."""
+        folders = [p.parent for p in Path(root).glob("*/run.json")]
+        return [cls(f) for f in sorted(folders, key=lambda f: (f / "run.json").stat().st_mtime, reverse=True)]
+
+    @property
+    def name(self) -> str:
+        """The folder's name, `<experiment>-<hash8>`."""
+        return self.folder.name
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder against a second process. The lock dies with its owner. Raises RunError."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("a") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    f"{self.folder} is in use by another workbench process. Wait for it to end, or stop it first."
+                ) from None
+            yield
+
+    # -- the whole run ---------------------------------------------------------------------------
+
+    def meta(self) -> dict[str, Any]:
+        """run.json: status, created, versions, dataset hash, seed, decision settings and their history."""
+        meta = self._read_json("run.json", "run")
+        if meta is None:
+            raise RunError(f"{self.folder / 'run.json'} is missing: this is not a run folder.")
+        return meta
+
+    def write_meta(self, meta: dict[str, Any]) -> None:
+        """Replace run.json."""
+        self._write_json("run.json", "run", meta)
+
+    def experiment_text(self) -> str | None:
+        """The experiment file as it was run last."""
+        path = self.folder / "experiment.yaml"
+        return path.read_text(encoding="utf-8") if path.exists() else None
+
+    def write_experiment_text(self, text: str) -> None:
+        """Keep an exact copy of the experiment file."""
+        write_atomic(self.folder / "experiment.yaml", text)
+
+    def origin(self) -> Path | None:
+        """Where the experiment file lay, relative to the runs folder; None where it has gone."""
+        stored = self.meta().get("origin")
+        path = (self.folder.parent / stored) if stored else None
+        return path if path is not None and path.exists() else None
+
+    def findings(self) -> list[dict[str, Any]]:
+        """The lint findings of the data set, one dict each as `lint --format json` prints them."""
+        return list(self._read_rows("findings.jsonl", dict[str, Any]))
+
+    def lint(self) -> dict[str, Any] | None:
+        """Lint statistics and summary."""
+        return self._read_json("lint.json", "lint")
+
+    def write_lint(self, report: dict[str, Any]) -> None:
+        """Write the lint report: findings to their own file, the rest beside them."""
+        self._write_rows("findings.jsonl", report["findings"])
+        self._write_json("lint.json", "lint", {k: v for k, v in report.items() if k != "findings"})
+
+    def cost(self) -> dict[str, Any] | None:
+        """Tokens and costs of the training data."""
+        return self._read_json("cost.json", "cost")
+
+    def write_cost(self, cost: dict[str, Any]) -> None:
+        """Write cost.json."""
+        self._write_json("cost.json", "cost", cost)
+
+    def splits(self) -> dict[str, list[str]] | None:
+        """Sample ids by split: train, dev, test."""
+        stored = self._read_json("splits.json", "splits")
+        return stored and {name: stored[name] for name in ("train", "dev", "test")}
+
+    def samples(self) -> list[Sample]:
+        """The test samples, in order."""
+        return list(self._read_rows("samples.jsonl", Sample))
+
+    def write_splits(self, splits: dict[str, list[str]], test: Iterable[Sample]) -> None:
+        """Write the split as ids, and the test samples themselves."""
+        self._write_rows("samples.jsonl", test)
+        self._write_json("splits.json", "splits", dict(splits))
+
+    # -- contenders ------------------------------------------------------------------------------
+
+    def contenders(self) -> list[str]:
+        """Names of the contenders that have begun, in the order of the experiment file where known."""
+        root = self.folder / "contenders"
+        found = sorted(p.parent.name for p in root.glob("*/contender.json")) if root.exists() else []
+        order = self.meta().get("contenders", []) if (self.folder / "run.json").exists() else []
+        return sorted(found, key=lambda n: (order.index(n) if n in order else len(order), n))
+
+    def contender_folder(self, name: str) -> Path:
+        """Where a contender keeps its files (adapter and checkpoints too)."""
+        if not name or Path(name).name != name or name.startswith("."):
+            raise RunError(f"{name!r} is no contender name")
+        return self.folder / "contenders" / name
+
+    def adapter_folder(self, name: str) -> Path:
+        """Where a tuned contender's adapter lies."""
+        return self.contender_folder(name) / "adapter"
+
+    def checkpoint_folder(self, name: str) -> Path:
+        """Where training keeps its checkpoints until it is done."""
+        return self.contender_folder(name) / "checkpoints"
+
+    def index_folder(self) -> Path:
+        """Where retrieval keeps its index."""
+        return self.folder / "index"
+
+    def contender(self, name: str) -> dict[str, Any] | None:
+        """contender.json: resolved config and hash, backend, model, hardware, status."""
+        return self._read_json(self._of(name, "contender.json"), "contender")
+
+    def write_contender(self, name: str, contender: dict[str, Any]) -> None:
+        """Write contender.json."""
+        self._write_json(self._of(name, "contender.json"), "contender", contender)
+
+    def remove_contender(self, name: str) -> None:
+        """Forget everything of one contender."""
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.contender_folder(name))
+
+    def prompts(self, name: str) -> list[Prompt]:
+        """What the contender sent for each test sample."""
+        return list(self._read_rows(self._of(name, "prompts.jsonl"), Prompt))
+
+    def write_prompts(self, name: str, prompts: Iterable[Prompt]) -> None:
+        """Write the prompts before any is sent."""
+        self._write_rows(self._of(name, "prompts.jsonl"), prompts)
+
+    def predictions(self, name: str, split: str = "test") -> list[Prediction]:
+        """The contender's answers so far; of the dev split where it had to be chosen there."""
+        return list(self._read_rows(self._of(name, _PREDICTIONS[split]), Prediction))
+
+    def open_predictions(self, name: str, split: str = "test") -> contextlib.AbstractContextManager[Appender]:
+        """Append answers as they finish; a torn last line is cut first."""
+        return open_appender(self.folder / self._of(name, _PREDICTIONS[split]))
+
+    def write_predictions(self, name: str, predictions: Iterable[Prediction], split: str = "test") -> None:
+        """Replace the answers, compacted into sample order."""
+        self._write_rows(self._of(name, _PREDICTIONS[split]), predictions)
+
+    def scores(self, name: str) -> dict[str, Any] | None:
+        """Scores of a contender and their row statistics a sample."""
+        return self._read_json(self._of(name, "scores.json"), "scores")
+
+    def write_scores(self, name: str, scores: dict[str, Any]) -> None:
+        """Write scores.json."""
+        self._write_json(self._of(name, "scores.json"), "scores", scores)
+
+    def training(self, name: str) -> list[dict[str, Any]]:
+        """Training log of a tuned contender: step, loss, dev_loss, lr, tokens_per_second, memory_mb."""
+        return list(self._read_rows(self._of(name, "train.jsonl"), dict[str, Any]))
+
+    def write_training(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
+        """Replace the training log."""
+        self._write_rows(self._of(name, "train.jsonl"), rows)
+
+    def open_training(self, name: str) -> contextlib.AbstractContextManager[Appender]:
+        """Append to the training log."""
+        return open_appender(self.folder / self._of(name, "train.jsonl"))
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def comparison(self) -> dict[str, Any] | None:
+        """Paired comparisons of every tuned contender with every alternative, by metric."""
+        return self._read_json("comparison.json", "comparison")
+
+    def write_comparison(self, comparison: dict[str, Any]) -> None:
+        """Write comparison.json."""
+        self._write_json("comparison.json", "comparison", comparison)
+
+    def verdict(self) -> Verdict | None:
+        """The verdict, once there is one."""
+        stored = self._read_json("verdict.json", "verdict")
+        if stored is None:
+            return None
+        stored.pop("schema")
+        return msgspec.convert(stored, Verdict)
+
+    def write_verdict(self, verdict: Verdict) -> None:
+        """Write verdict.json."""
+        self._write_json("verdict.json", "verdict", msgspec.to_builtins(verdict))
+
+    def report_path(self, suffix: str) -> Path:
+        """Where the report lies: suffix `html` or `md`."""
+        return self.folder / f"report.{suffix}"
+
+    def write_report(self, suffix: str, text: str) -> Path:
+        """Write the report and return its place."""
+        path = self.report_path(suffix)
+        write_atomic(path, text)
+        return path
+
+    def file_index(self) -> dict[str, dict[str, Any]]:
+        """Path → schema, rows and sha256 of every data file, for run.json."""
+        index: dict[str, dict[str, Any]] = {}
+        for path in sorted(self.folder.rglob("*.json*")):
+            name = path.relative_to(self.folder).as_posix()
+            if name == "run.json" or "/adapter/" in name or "/checkpoints/" in name or name.startswith("index/"):
+                continue
+            blob = path.read_bytes()
+            rows = blob.count(b"\n") if path.suffix == ".jsonl" else None
+            stem = path.stem if path.suffix == ".json" else None
+            index[name] = {
+                "schema": SCHEMAS.get(stem or "", f"workbench.{path.stem}/1"),
+                "rows": rows,
+                "sha256": hashlib.sha256(blob).hexdigest(),
+            }
+        return index
+
+    # -- files -----------------------------------------------------------------------------------
+
+    def _of(self, name: str, file: str) -> str:
+        return (self.contender_folder(name) / file).relative_to(self.folder).as_posix()
+
+    def _read_json(self, name: str, kind: str) -> dict[str, Any] | None:
+        path = self.folder / name
+        try:
+            value = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise RunError(f"{path}: damaged ({error}). Remove it and run the experiment again.") from None
+        schema = value.get("schema") if isinstance(value, dict) else None
+        if schema != SCHEMAS[kind]:
+            raise RunError(
+                f"{path}: schema {schema!r}, this version reads {SCHEMAS[kind]!r}. "
+                "A newer workbench wrote it, or it is another file: update the workbench."
+            )
+        return dict(value)
+
+    def _write_json(self, name: str, kind: str, value: dict[str, Any]) -> None:
+        text = json.dumps({**value, "schema": SCHEMAS[kind]}, **_STRICT, indent=1)
+        write_atomic(self.folder / name, text + "\n")
+
+    def _read_rows(self, name: str, row_type: type[T]) -> Iterator[T]:
+        path = self.folder / name
+        if not path.exists():
+            return
+        decoder = msgspec.json.Decoder(row_type)
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.endswith(b"\n"):
+                    return  # torn by a kill: the row never finished
+                try:
+                    yield decoder.decode(line)
+                except msgspec.MsgspecError as error:
+                    raise RunError(
+                        f"{path}:{number}: damaged row ({error}). Remove the file and run the experiment again."
+                    ) from None
+
+    def _write_rows(self, name: str, rows: Iterable[Any]) -> None:
+        write_atomic(self.folder / name, "".join(row_text(row) for row in rows))
+
+
+_PREDICTIONS = {"test": "predictions.jsonl", "dev": "dev-predictions.jsonl"}
+_STRICT: dict[str, Any] = {"sort_keys": True, "ensure_ascii": False, "allow_nan": False}
+
+
+class Appender:
+    """Appends rows to a JSONL file, each flushed whole."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def append(self, row: Any) -> None:
+        """Write one row as a line."""
+        self._file.write(row_text(row))
+        self._file.flush()
+
+
+@contextlib.contextmanager
+def open_appender(path: Path) -> Iterator[Appender]:
+    """Open a JSONL file for appending after cutting a torn last line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _cut_torn_line(path)
+    with path.open("a", encoding="utf-8") as file:
+        yield Appender(file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def row_text(row: Any) -> str:
+    """One row as a JSON line: strict, sorted keys, no absent fields."""
+    plain = msgspec.to_builtins(row)
+    return json.dumps({k: v for k, v in plain.items() if v is not None}, **_STRICT) + "\n"
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _cut_torn_line(path: Path) -> None:
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        blob = file.read()
+        if blob and not blob.endswith(b"\n"):
+            file.truncate(blob.rfind(b"\n") + 1)

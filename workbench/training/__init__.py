@@ -1,0 +1,8 @@
+"""Training: examples → encoded rows → a LoRA adapter, through transformers and peft."""
+
+from __future__ import annotations
+
+from .lora import TrainingSettings, TrainingSummary, train_lora
+from .rows import TrainingError, encode_rows
+
+__all__ = ["TrainingError", "TrainingSettings", "TrainingSummary", "encode_rows", "train_lora"]
