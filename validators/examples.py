@@ -43,7 +43,7 @@ class ToolCall(msgspec.Struct, frozen=True):
         return ({"id": self.id} if self.id is not None else {}) | {"type": "function", "function": function}
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """One message. `content` is text, a tuple of content parts, or None beside tool calls."""
 
     role: str

@@ -110,18 +110,30 @@ class HuggingFaceTokenizer:
                 f"{self.name} has no chat template, so chat messages cannot be put to it. Use an instruct model, "
                 "or add chat_template.jinja to the model's folder."
             )
+        plain = [template_message(m) for m in messages]
         try:
-            text: str = self.tokenizer.apply_chat_template(
-                [template_message(m) for m in messages],
-                tools=list(tools) or None,
-                tokenize=False,
-                add_generation_prompt=generation_prompt,
-            )
-        except Exception as error:  # templates raise jinja's own errors, each with the template's words
-            roles = ", ".join(m.role for m in messages)
+            text = self._apply([_with_objects(m) for m in plain], tools, generation_prompt)
+        except Exception:  # most templates want a call's arguments as an object, a few as JSON text
+            try:
+                text = self._apply(plain, tools, generation_prompt)
+            except Exception as error:  # templates raise jinja's own errors, each with the template's words
+                roles = ", ".join(m.role for m in messages)
+                raise TokenizerError(
+                    f"the chat template of {self.name} refuses the roles {roles}: {error}"
+                ) from error
+        if any(m.text.strip() not in text for m in messages if m.role == "user"):
             raise TokenizerError(
-                f"the chat template of {self.name} refuses the roles {roles}: {error}"
-            ) from error
+                f"the chat template of {self.name} leaves out the text of user messages (it may expect images). "
+                "Use a template for text."
+            )
+        return text
+
+    def _apply(
+        self, messages: list[dict[str, Any]], tools: Iterable[dict[str, Any]], generation_prompt: bool
+    ) -> str:
+        text: str = self.tokenizer.apply_chat_template(
+            messages, tools=list(tools) or None, tokenize=False, add_generation_prompt=generation_prompt
+        )
         return text
 
     def prompt_ids(self, messages: Sequence[Message], *, tools: Iterable[dict[str, Any]] = ()) -> list[int]:
@@ -133,6 +145,21 @@ def template_message(message: Message) -> dict[str, Any]:
     """A message as chat templates expect it: no training weight, text content as one string."""
     plain = {k: v for k, v in message.as_dict().items() if k != "weight" and v is not None}
     return {**plain, "content": message.text}
+
+
+def _with_objects(message: dict[str, Any]) -> dict[str, Any]:
+    """The message with the arguments of its tool calls decoded, where they are JSON objects."""
+    if "tool_calls" not in message:
+        return message
+    calls = []
+    for call in message["tool_calls"]:
+        try:
+            arguments = json.loads(call["function"]["arguments"])
+        except ValueError:
+            arguments = None
+        function = call["function"] | ({"arguments": arguments} if isinstance(arguments, dict) else {})
+        calls.append(call | {"function": function})
+    return message | {"tool_calls": calls}
 
 
 def load_tokenizer(name: str, *, base: Path | None = None, offline: bool = False) -> Tokenizer:

@@ -10,12 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-from validators.assets import resolve_model
-
 from validators.assets import require
 
 from .backends import Backend, Identity, Request, open_backend
-from .contenders import Fitted, Setting, fit, is_tuned, question
+from .contenders import ContenderError, Fitted, Setting, fit, is_tuned, question
 from .data import Dataset
 from .experiment import Brought, Experiment, FewShot, FineTuned, Rag, settings_hash
 from .experiment import Contender as Settings
@@ -48,11 +46,13 @@ class Contest:
         if isinstance(settings, Rag):
             require("qdrant_edge", "retrieval", "rag")
             load_corpus(experiment.resolve(experiment.data.corpus or ""))
-        if isinstance(settings, FewShot) and settings.choose == "similar" or isinstance(settings, Rag):
+        if (isinstance(settings, FewShot) and settings.choose == "similar") or isinstance(settings, Rag):
             self._embedder.check()
         if isinstance(settings, FineTuned) and settings.adapter is None:
             require("peft", "training", "local")
-        if isinstance(settings, Brought) or (isinstance(settings, FineTuned) and settings.adapter is not None):
+        if isinstance(settings, Brought) or (
+            isinstance(settings, FineTuned) and settings.adapter is not None
+        ):
             fit(settings, self._setting(backend)).prompts([question(s) for s in self._dataset.test])
 
     def play(self, settings: Settings) -> None:
@@ -79,9 +79,20 @@ class Contest:
         run.write_contender(name, info | {"status": "success"})
 
     def ask(self, settings: Settings, samples: Sequence[Sample]) -> Iterator[Prediction]:
-        """Answer other samples than the test split's, with the contender as it was fitted; nothing is stored."""
-        fitted = fit(settings, self._setting(self._backend(settings)))
-        requests = [Request(prompt=p, references=("",)) for p in fitted.prompts([question(s) for s in samples])]
+        """Answer other samples than the test split's, with the contender as it was fitted; nothing is stored.
+
+        Raises ContenderError where it would not be set up as it was.
+        """
+        backend = self._backend(settings)
+        if (self._run.contender(settings.name) or {}).get("hash") != self._hash(settings, backend):
+            raise ContenderError(
+                f"contender {settings.name!r} has changed since it was scored in {self._run.folder} (its settings, "
+                "backend, model or corpus). Run the experiment again."
+            )
+        fitted = fit(settings, self._setting(backend))
+        requests = [
+            Request(prompt=p, references=("",)) for p in fitted.prompts([question(s) for s in samples])
+        ]
         yield from fitted.backend.answer(requests, adapter=fitted.adapter)
 
     def choose_on_dev(self) -> None:
@@ -91,7 +102,8 @@ class Contest:
             return
         for settings in tuned:
             info = self._run.contender(settings.name) or {}
-            if isinstance(settings, Brought) or info["status"] != "success" or info.get("dev"):
+            known = (info.get("dev") or {}).get("metric") == self._experiment.primary
+            if isinstance(settings, Brought) or info["status"] != "success" or known:
                 continue
             fitted = fit(settings, self._setting(self._backend(settings)))
             predictions = self._answer(settings.name, fitted, self._dataset.dev, "dev")
@@ -120,12 +132,15 @@ class Contest:
         if split == "test":
             run.write_prompts(name, prompts)
         requests = [
-            Request(prompt=p, references=s.references, group=s.group) for p, s in zip(prompts, samples, strict=True)
+            Request(prompt=p, references=s.references, group=s.group)
+            for p, s in zip(prompts, samples, strict=True)
         ]
         with run.open_predictions(name, split) as file:
             answers = {p.id: p for p in run.predictions(name, split) if p.error is None}
             self._step(len(answers), len(samples), "")
-            for prediction in fitted.backend.answer(requests, done=frozenset(answers), adapter=fitted.adapter):
+            for prediction in fitted.backend.answer(
+                requests, done=frozenset(answers), adapter=fitted.adapter
+            ):
                 answers[prediction.id] = prediction
                 file.append(prediction)
                 self._step(len(answers), len(samples), "")
@@ -185,7 +200,9 @@ class Contest:
     def _info(
         self, settings: Settings, key: str, identity: Identity | None, before: dict[str, Any] | None
     ) -> dict[str, Any]:
-        backend = {} if identity is None else self._experiment.backend_of(settings).model_dump(mode="json")
+        # Answers made elsewhere have a backend only where the file names the one that gave them.
+        known = identity is not None or settings.backend is not None
+        backend = self._experiment.backend_of(settings).model_dump(mode="json") if known else {}
         return {
             "name": settings.name,
             "kind": settings.kind,

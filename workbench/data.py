@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from validators.examples import Example, ExampleError, parse_example
+from validators.fingerprints import fold
 from validators.reading import DataError, Row, read_rows, to_chat
 
 from .experiment import Columns, Data, Experiment, Split
@@ -111,20 +111,21 @@ def split_samples(samples: Sequence[Sample], split: Split) -> dict[str, list[Sam
     shares = {name: share for name, share in shares.items() if share > 0}
     strata = classes_of(samples) if split.stratify else None
     clusters = _clusters(samples)
-    order = sorted(clusters, key=lambda key: clusters[key][0].id)
+    order = sorted(clusters, key=lambda key: min(s.id for s in clusters[key]))
     random.Random(split.seed).shuffle(order)
-    stratum = {s.id: (s.references[0] if strata else "") for s in samples}
+    stratum = {s.id: (s.references[0].strip() if strata else "") for s in samples}
     wanted = Counter(stratum.values())
     filled: dict[str, Counter[str]] = {name: Counter() for name in shares}
     chosen: dict[str, list[Sample]] = {name: [] for name in SPLITS}
     for key in order:
         members = clusters[key]
-        counts = Counter(stratum[s.id] for s in members)
+        counts = dict(sorted(Counter(stratum[s.id] for s in members).items()))
         # Fraction of its due that each split has, averaged over the cluster's classes; the total breaks ties.
         best = min(
             shares,
             key=lambda name: (
-                sum(n * filled[name][c] / (shares[name] * wanted[c]) for c, n in counts.items()) / len(members),
+                sum(n * filled[name][c] / (shares[name] * wanted[c]) for c, n in counts.items())
+                / len(members),
                 filled[name].total() / shares[name],
             ),
         )
@@ -148,9 +149,7 @@ def _samples(path: Path, rows: Sequence[Row], data: Data, faults: list[str]) -> 
         try:
             example = parse_example(row.value, row.line)
             pairs += [(s, example) for s in _asked_for(example, data)]
-        except ExampleError as error:
-            faults.append(f"{path}:{row.line}: {error.where + ': ' if error.where else ''}{error}")
-        except DataError as error:
+        except (ExampleError, DataError) as error:
             faults.append(f"{path}:{row.line}: {error}")
     if not pairs and not faults:
         raise DataError(f"{path}: no row has an assistant answer to learn from or to compare with.")
@@ -161,7 +160,9 @@ def _asked_for(example: Example, data: Data) -> list[Sample]:
     """The samples of one example: one for each assistant turn that is asked for."""
     turns = [i for i, m in enumerate(example.messages) if m.role == "assistant" and (m.text or m.tool_calls)]
     if not turns:
-        raise DataError("no assistant answer, so there is nothing to compare with. Add one or remove the row.")
+        raise DataError(
+            "no assistant answer, so there is nothing to compare with. Add one or remove the row."
+        )
     if isinstance(data.answer, int):
         if not -len(turns) <= data.answer < len(turns):
             raise DataError(f"data.answer is {data.answer}, but the row has {len(turns)} assistant turns")
@@ -174,8 +175,7 @@ def _asked_for(example: Example, data: Data) -> list[Sample]:
     for turn in turns:
         reply = example.messages[turn]
         answer = reply.text or json.dumps([c.name for c in reply.tool_calls])
-        others = _lookup(example, data.references, "data.references") if data.references else ()
-        references = tuple(dict.fromkeys([answer, *([others] if isinstance(others, str) else others)]))
+        references = tuple(dict.fromkeys([answer, *_other_references(example, data)]))
         messages = example.messages[:turn]
         samples.append(
             Sample(
@@ -183,13 +183,28 @@ def _asked_for(example: Example, data: Data) -> list[Sample]:
                 messages=messages,
                 references=references,
                 # Turns of one conversation stay together even without group_by.
-                group=str(group) if group is not None else (f"line {example.line}" if len(turns) > 1 else None),
+                group=str(group)
+                if group is not None
+                else (f"line {example.line}" if len(turns) > 1 else None),
                 tags=tags,
                 tools=example.tools,
                 line=example.line,
             )
         )
     return samples
+
+
+def _other_references(example: Example, data: Data) -> list[str]:
+    """Accepted answers that the row names beside its own: a text, a number or a list of them."""
+    if data.references is None:
+        return []
+    found = _lookup(example, data.references, "data.references")
+    listed = found if isinstance(found, list) else [] if found is None else [found]
+    if not all(isinstance(answer, str | int | float) for answer in listed):
+        raise DataError(
+            f"data.references is {data.references!r}, which is no text or list of texts in this row"
+        )
+    return [str(answer) for answer in listed]
 
 
 def _lookup(example: Example, path: str, setting: str) -> Any:
@@ -234,8 +249,10 @@ def _clusters(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
         return key
 
     for sample in samples:
-        text = " ".join(m.text for m in sample.messages if m.role != "system")
-        keys = ["text " + " ".join(unicodedata.normalize("NFKC", text).casefold().split())]
+        asked = [m.text for m in sample.messages if m.role != "system"]
+        # Some data put the question into the system message; a prompt of pictures alone has no text.
+        text = fold(" ".join(asked)) or fold(" ".join(m.text for m in sample.messages))
+        keys = ["text " + text] if text else []
         if sample.group is not None:
             keys.append("group " + sample.group)
         for key in keys:

@@ -10,7 +10,7 @@ import numpy as np
 
 from metrics import METRICS, Comparison, Rows, compare_paired
 
-from .experiment import Experiment
+from .experiment import Contender, Experiment
 from .records import ContenderSummary, Difference, Prediction
 from .runs import Run
 from .scoring import stored_rows
@@ -47,7 +47,7 @@ def gather(run: Run, experiment: Experiment) -> list[Evidence]:
     found = []
     for settings in experiment.contenders:
         info, scores = run.contender(settings.name), run.scores(settings.name)
-        if info is None or scores is None or info["status"] != "success":
+        if info is None or scores is None or info["status"] != "success" or not _as_asked(info, settings):
             continue
         if experiment.primary not in scores["metrics"]:
             continue
@@ -66,6 +66,13 @@ def gather(run: Run, experiment: Experiment) -> list[Evidence]:
             )
         )
     return found
+
+
+def _as_asked(info: dict[str, Any], settings: Contender) -> bool:
+    """Whether the answers were made under the settings that the experiment has now (`--only` leaves others alone)."""
+    unimportant = {"name", "backend"}
+    now = settings.model_dump(mode="json", exclude=unimportant)
+    return now == {key: value for key, value in info["settings"].items() if key not in unimportant}
 
 
 def _usd_of_each(predictions: Sequence[Prediction], experiment: Experiment) -> list[float] | None:

@@ -5,17 +5,29 @@ Unknown keys, wrong types and impossible combinations are found here, before any
 
 from __future__ import annotations
 
-import difflib
+import datetime
 import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from metrics import METRICS
+
+from .experiment_file import ExperimentError as ExperimentError
+from .experiment_file import Place, faults, guess, parse_yaml
+from .experiment_file import read_text as read_text
 
 Task = Literal["classification", "extraction", "qa", "generation", "tools"]
 
@@ -34,12 +46,8 @@ Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 USD = Annotated[float, Field(ge=0.0)]
 
 
-class ExperimentError(ValueError):
-    """The experiment file cannot be used; the message lists every fault with its line."""
-
-
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Columns(_Part):
@@ -225,9 +233,10 @@ class Metrics(_Part):
 
     @model_validator(mode="after")
     def _known(self) -> Metrics:
-        for name in (*((self.primary,) if self.primary else ()), *(self.also or ())):
-            if name not in METRICS:
-                raise ValueError(f"unknown metric {name!r}{_guess(name, METRICS)}. Known: {', '.join(METRICS)}")
+        named = (*((self.primary,) if self.primary else ()), *(self.also or ()))
+        unknown = [f"unknown metric {name!r}{guess(name, METRICS)}" for name in named if name not in METRICS]
+        if unknown:
+            raise ValueError(f"{'; '.join(unknown)}. Known: {', '.join(METRICS)}")
         return self
 
 
@@ -253,6 +262,19 @@ class Decision(_Part):
     value_per_point: float | None = None
     date: str | None = None
 
+    @field_validator("date", mode="before")
+    @classmethod
+    def _a_day(cls, value: object) -> object:
+        """A day as text; YAML itself reads 2026-11-20 as a date."""
+        if isinstance(value, datetime.date):
+            return value.strftime("%Y-%m-%d")
+        if isinstance(value, str):
+            try:
+                return datetime.date.fromisoformat(value).isoformat()
+            except ValueError:
+                raise ValueError("write the day as YYYY-MM-DD") from None
+        return value
+
 
 class Experiment(_Part):
     """One experiment file, validated. `folder` is where its relative paths start."""
@@ -261,7 +283,9 @@ class Experiment(_Part):
     task: Task = "generation"
     data: Data
     lint: Lint = Lint()
-    backends: dict[Name, Backend] = {"local": HfBackend(kind="hf", model="smollm2-135m-instruct")}
+    backends: Annotated[dict[Name, Backend], Field(min_length=1)] = {
+        "local": HfBackend(kind="hf", model="smollm2-135m-instruct")
+    }
     contenders: Annotated[tuple[Contender, ...], Field(min_length=1)]
     metrics: Metrics = Metrics()
     decision: Decision = Decision()
@@ -269,24 +293,35 @@ class Experiment(_Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Experiment:
-        names = [c.name for c in self.contenders]
-        for name in sorted({n for n in names if names.count(n) > 1}):
-            raise ValueError(f"two contenders are called {name!r}; give each a name of its own")
-        for contender in self.contenders:
+        misfits = list(self._misfits())
+        if misfits:
+            told = "; ".join(message for _, message in misfits)
+            raise PydanticCustomError("misfit", "{told}", {"told": told, "faults": misfits})
+        return self
+
+    def _misfits(self) -> Iterator[tuple[Place, str]]:
+        """What does not fit together, and where."""
+        taken: set[str] = set()
+        for index, contender in enumerate(self.contenders):
+            name, place = contender.name, ("contenders", index)
+            # Names become folders, and some disks do not tell case apart.
+            if name.casefold() in taken:
+                yield place, f"two contenders are called {name!r}; give each a name of its own"
+            taken.add(name.casefold())
             if contender.backend is not None and contender.backend not in self.backends:
-                known = ", ".join(self.backends)
-                raise ValueError(
-                    f"contender {contender.name!r} names the backend {contender.backend!r}"
-                    f"{_guess(contender.backend, self.backends)}; there are: {known}"
+                yield (
+                    (*place, "backend"),
+                    f"no backend is called {contender.backend!r}{guess(contender.backend, self.backends)}; "
+                    f"there are: {', '.join(self.backends)}",
+                )
+            elif isinstance(contender, FineTuned) and self.backend_of(contender).kind in ("openai", "replay"):
+                yield (
+                    place,
+                    f"contender {name!r} is tuned here, so its backend must be a local one (kind: hf); "
+                    "answers of a model tuned elsewhere come in as kind: predictions",
                 )
             if isinstance(contender, Rag) and self.data.corpus is None:
-                raise ValueError(f"contender {contender.name!r} retrieves, but data.corpus names no documents")
-            if isinstance(contender, FineTuned) and self.backend_of(contender).kind in ("openai", "replay"):
-                raise ValueError(
-                    f"contender {contender.name!r} is tuned here, so its backend must be a local one (kind: hf); "
-                    "answers of a model tuned elsewhere come in as kind: predictions"
-                )
-        return self
+                yield place, f"contender {name!r} retrieves, but data.corpus names no documents"
 
     @classmethod
     def load(cls, path: str | Path) -> Experiment:
@@ -297,11 +332,11 @@ class Experiment(_Part):
     @classmethod
     def parse(cls, text: str, *, path: Path) -> Experiment:
         """Validate YAML text; `path` names it in errors and anchors relative paths."""
-        tree, lines = _parse_yaml(text, path)
+        tree, lines = parse_yaml(text, path)
         try:
             experiment = cls.model_validate(tree)
         except ValidationError as error:
-            raise ExperimentError("\n".join(_faults(error, lines, path))) from None
+            raise ExperimentError(faults(error, cls, lines, path)) from None
         experiment._folder = path.parent
         return experiment
 
@@ -341,107 +376,3 @@ def settings_hash(*parts: object) -> str:
     plain = [p.model_dump(mode="json") if isinstance(p, BaseModel) else p for p in parts]
     text = json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def read_text(path: Path) -> str:
-    """Read an experiment file as UTF-8. Raises ExperimentError for what is no such file."""
-    if path.is_dir():
-        inside = path / "experiment.yaml"
-        hint = f" Did you mean {inside}?" if inside.exists() else ""
-        raise ExperimentError(f"{path}: this is a folder, not an experiment file.{hint}")
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.y*ml")], n=1)
-        hint = f" Did you mean {path.parent / near[0]}?" if near else " Make one: workbench init DIR --data FILE"
-        raise ExperimentError(f"{path}: no such file.{hint}") from None
-    except UnicodeDecodeError as error:
-        raise ExperimentError(
-            f"{path}: not a text file (byte {error.start} is not UTF-8). An experiment is YAML."
-        ) from None
-    except OSError as error:
-        raise ExperimentError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _parse_yaml(text: str, path: Path) -> tuple[Any, dict[tuple[str | int, ...], int]]:
-    """YAML → plain values and the line of every node. Aliases and duplicate keys are refused."""
-    try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise ExperimentError(f"{path}: YAML aliases (*name) are not allowed here; write the value out.")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        lines: dict[tuple[str | int, ...], int] = {}
-        if node is not None:
-            _walk(node, (), lines, path)
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        what = getattr(error, "problem", None) or str(error)
-        raise ExperimentError(f"{place}: not valid YAML: {what}") from None
-    if not isinstance(tree, dict):
-        found = "empty" if tree is None else f"a {type(tree).__name__}"
-        raise ExperimentError(f"{path}: an experiment is a mapping with name, data and contenders; this file is {found}.")
-    return tree, lines
-
-
-def _walk(node: yaml.Node, loc: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int], path: Path) -> None:
-    lines[loc] = node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            inner = (*loc, str(key.value))
-            if inner in lines:
-                raise ExperimentError(
-                    f"{path}:{key.start_mark.line + 1}: the key {key.value!r} stands twice (first in line {lines[inner]})"
-                )
-            _walk(value, inner, lines, path)
-            lines[inner] = key.start_mark.line + 1
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            _walk(value, (*loc, index), lines, path)
-
-
-def _faults(error: ValidationError, lines: dict[tuple[str | int, ...], int], path: Path) -> Iterator[str]:
-    """One line a fault: place, key, what is wrong, and the nearest right key."""
-    for fault in error.errors():
-        # pydantic puts the union's tag into the location; the file has no such level.
-        loc: tuple[str | int, ...] = ()
-        for part in fault["loc"]:
-            if (*loc, part) in lines or part == fault["loc"][-1]:
-                loc = (*loc, part)
-        line = next((lines[loc[:k]] for k in range(len(loc), -1, -1) if loc[:k] in lines), 1)
-        where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in loc).lstrip(".")
-        message = fault["msg"].removeprefix("Value error, ")
-        if fault["type"] == "extra_forbidden":
-            message = f"unknown key{_guess(str(loc[-1]), _keys_at(fault['loc'][:-1]))}"
-        elif fault["type"] == "missing":
-            message = "is missing"
-        elif "input" in fault and not isinstance(fault["input"], dict | list | tuple):
-            message += f" (found {fault['input']!r})"
-        yield f"{path}:{line}: {where + ': ' if where else ''}{message}"
-
-
-def _keys_at(loc: tuple[str | int, ...]) -> list[str]:
-    """The keys the schema allows at a pydantic location, for did-you-mean."""
-    model: Any = Experiment
-    for part in loc:
-        if isinstance(part, int):
-            continue
-        if isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields:
-            model = model.model_fields[part].annotation
-            continue
-        models = _models_in(model)
-        tagged = [m for m in models if part in get_args(getattr(m.model_fields.get("kind"), "annotation", None))]
-        model = tagged[0] if tagged else model
-    found = _models_in(model)
-    return sorted({key for m in found for key in m.model_fields})
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for inner in get_args(annotation) for model in _models_in(inner)]
-
-
-def _guess(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -12,16 +12,22 @@ from datetime import date
 import numpy as np
 
 from metrics import METRICS
-from validators.prices import load_prices
+from validators.prices import Price, load_prices
 
 from .evidence import Evidence, compare, gain
-from .experiment import Experiment
+from .experiment import Decision, Experiment
+from .margins import Row, row_of
+from .money import money, surely_cheaper
 from .runs import Run
 
 # Errors that make scores meaningless; personal data and odd text are caveats instead.
 BLOCKING_FAMILIES = ("FMT", "MSG", "TOOL", "MASK")
 BLOCKING_CODES = ("DUP003",)
 CUT_SHARE = 0.05
+# Backends that generate under settings of ours.
+GENERATING = ("hf", "openai")
+# Where a metric can go no lower and no higher.
+ENDS = {"0-1": (0.0, 1.0), "0-100": (0.0, 100.0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,9 @@ def _fix_data(case: Case) -> Gate | None:
 def _different_samples(case: Case) -> Gate | None:
     for e in case.evidence[1:]:
         if e.ids != case.evidence[0].ids:
-            return Gate("invalid-comparison", f"{case.evidence[0].name} and {e.name} answered different samples")
+            return Gate(
+                "invalid-comparison", f"{case.evidence[0].name} and {e.name} answered different samples"
+            )
     return None
 
 
@@ -84,14 +92,25 @@ def _different_conditions(case: Case) -> Gate | None:
     if len(signatures) > 1:
         told = "; ".join(f"{name}: {signature}" for signature, name in signatures.items())
         return Gate("invalid-comparison", f"the primary metric was measured differently ({told})")
-    local = [e for e in case.evidence if e.info["backend"].get("kind") == "hf"]
-    for what, values in (
-        ("dtypes", {(e.info.get("hardware") or {}).get("dtype"): e.name for e in local}),
-        ("answer lengths (max_new_tokens)", {e.info["backend"].get("max_new_tokens"): e.name for e in local}),
-    ):
-        if len(values) > 1:
-            told = ", ".join(f"{name} {value}" for value, name in values.items())
-            return Gate("invalid-comparison", f"contenders ran under different {what}: {told}")
+    for kind in GENERATING:
+        alike = [e for e in case.evidence if e.info["backend"].get("kind") == kind]
+        for what, values in (
+            (
+                "dtypes",
+                {
+                    e.info["hardware"]["dtype"]: e.name
+                    for e in alike
+                    if "dtype" in (e.info.get("hardware") or {})
+                },
+            ),
+            (
+                "answer lengths (max_new_tokens)",
+                {e.info["backend"].get("max_new_tokens"): e.name for e in alike},
+            ),
+        ):
+            if len(values) > 1:
+                told = ", ".join(f"{name} {value}" for value, name in values.items())
+                return Gate("invalid-comparison", f"contenders ran under different {what}: {told}")
     return None
 
 
@@ -105,7 +124,8 @@ def _cut_answers(case: Case) -> Gate | None:
         cut = [
             p
             for p in e.predictions
-            if p.finish_reason == "length" and len(p.prediction or "") < max(map(len, p.references))
+            if p.finish_reason == "length"
+            and len(p.prediction or "") < max(map(len, p.references), default=0)
         ]
         if len(cut) > CUT_SHARE * len(e.ids):
             return Gate(
@@ -116,23 +136,41 @@ def _cut_answers(case: Case) -> Gate | None:
 
 
 def _failed_answers(case: Case) -> Gate | None:
-    """Failures matter when counting them all wrong, or all right, changes what the table says."""
-    tuned = case.tuned
-    if tuned is None:
+    """Failures matter when counting them all wrong, or all right, changes which row of the table applies."""
+    tuned, others, metric = case.tuned, case.others, case.experiment.primary
+    if tuned is None or not others or _measured_nowhere(case):
         return None
-    low, high = (0.0, 1.0) if METRICS[case.experiment.primary].higher_is_better else (1.0, 0.0)
-    for other in case.others:
-        failed = int((~(tuned.rows.scored & other.rows.scored)).sum())
-        if failed == 0 or not (tuned.rows.scored & other.rows.scored).any():
-            continue
-        if tuned.rows.stats.shape[1] > 1:  # sums of a corpus metric have no worst value to fill in
-            if failed > CUT_SHARE * len(tuned.ids):
-                return _failures(failed, tuned, other)
-            continue
-        outcomes = {_outcome(case, tuned, other, impute) for impute in (None, (low, high), (high, low))}
-        if len(outcomes) > 1:
-            return _failures(failed, tuned, other)
-    return None
+    failed = {o.name: int((~(tuned.rows.scored & o.rows.scored)).sum()) for o in others}
+    worst = max(others, key=lambda o: failed[o.name])
+    for other in others:
+        if compare(tuned, other, case.experiment) is None:
+            if _any_error((tuned, other)):
+                return _failures(failed[other.name], tuned, other)
+            silent = next((e for e in (tuned, other) if e.summary.score is None), other)
+            return Gate(
+                "invalid-comparison", f"{metric} of {silent.name} has no value, so nothing can be compared"
+            )
+    if failed[worst.name] == 0:
+        return None
+    if tuned.rows.stats.shape[1] > 1:  # sums of a corpus metric have no worst value to fill in
+        return (
+            _failures(failed[worst.name], tuned, worst)
+            if failed[worst.name] > CUT_SHARE * len(tuned.ids)
+            else None
+        )
+    bad, good = (0.0, 1.0) if METRICS[metric].higher_is_better else (1.0, 0.0)
+    cheaper = surely_cheaper(money(tuned, o, case.experiment.decision, seed=_seed(case)) for o in others)
+    rows = {_row(case, tuned, cheaper, impute) for impute in (None, (bad, good), (good, bad))}
+    return _failures(failed[worst.name], tuned, worst) if len(rows) > 1 else None
+
+
+def _measured_nowhere(case: Case) -> bool:
+    """No contender has a value, though none failed: the metric is the fault."""
+    return all(e.summary.score is None for e in case.evidence) and not _any_error(case.evidence)
+
+
+def _any_error(evidence: Sequence[Evidence]) -> bool:
+    return any(p.error is not None for e in evidence for p in e.predictions)
 
 
 def _failures(failed: int, tuned: Evidence, other: Evidence) -> Gate:
@@ -143,15 +181,21 @@ def _failures(failed: int, tuned: Evidence, other: Evidence) -> Gate:
     )
 
 
-def _outcome(case: Case, tuned: Evidence, other: Evidence, impute: tuple[float, float] | None) -> str:
-    """Which side of the margin the interval is on."""
-    higher = METRICS[case.experiment.primary].higher_is_better
-    compared = compare(tuned, other, case.experiment, impute=impute)
-    interval = gain(compared, other.name, higher).interval if compared else None
-    m = case.experiment.decision.worth_it
-    if interval is None:
-        return "unknown"
-    return "above" if interval[0] > m else "below" if interval[1] < m else "between"
+def _row(case: Case, tuned: Evidence, cheaper: bool, impute: tuple[float, float] | None) -> Row:
+    """The row of the decision table, with failed answers left out or filled in."""
+    experiment = case.experiment
+    higher = METRICS[experiment.primary].higher_is_better
+    compared = ((o.name, compare(tuned, o, experiment, impute=impute)) for o in case.others)
+    return row_of(
+        [gain(c, name, higher) for name, c in compared if c is not None],
+        worth_it=experiment.decision.worth_it,
+        equivalent_within=experiment.equivalent_within,
+        cheaper=cheaper,
+    )
+
+
+def _seed(case: Case) -> int:
+    return case.experiment.data.split.seed
 
 
 def _no_signal(case: Case) -> Gate | None:
@@ -162,38 +206,63 @@ def _no_signal(case: Case) -> Gate | None:
     if all(e.summary.score is None for e in case.evidence):
         why = case.evidence[0].summary.reason or "no contender has a score"
         return Gate("no-signal", f"{primary} has no value: {why}")
+    if len(case.evidence) < 2:
+        return None
     values = np.concatenate([e.rows.stats[e.rows.scored] for e in case.evidence])
-    if len(values) and bool((values == values[0]).all()) and len(case.evidence) > 1:
+    scores = {e.summary.score for e in case.evidence if e.summary.score is not None}
+    # Rows of a corpus metric differ even where every contender's value is the lowest, or the highest, there is.
+    at_an_end = len(scores) == 1 and scores <= set(ENDS.get(METRICS[primary].scale, ()))
+    if at_an_end or bool((values == values[0]).all()):
         better = next((name for name in _others_with_signal(case)), None)
         advice = f"; {better} does tell them apart" if better else ""
-        return Gate("no-signal", f"{primary} is {values[0][0]:g} for every answer of every contender{advice}")
+        where = "for every contender" if at_an_end else "for every answer of every contender"
+        return Gate("no-signal", f"{primary} is {min(scores):g} {where}{advice}")
     return None
 
 
 def _others_with_signal(case: Case) -> list[str]:
     found = []
     for name in case.experiment.metric_names[1:]:
-        scores = [(case.run.scores(e.name) or {}).get("metrics", {}).get(name, {}).get("value") for e in case.evidence]
+        scores = [
+            (case.run.scores(e.name) or {}).get("metrics", {}).get(name, {}).get("value")
+            for e in case.evidence
+        ]
         if None not in scores and len(set(scores)) > 1:
             found.append(name)
     return found
 
 
 def _retiring(case: Case) -> Gate | None:
-    """The only tuned contender is a hosted model that can no longer be served."""
-    if case.tuned is None:
-        return None
-    settings = case.tuned.info["backend"]
-    price = load_prices().get(str(settings.get("model"))) if settings.get("kind") == "openai" else None
-    when = date.fromisoformat(case.experiment.decision.date) if case.experiment.decision.date else case.today
-    if price is not None and price.state(when) == "retired":
-        return Gate("retiring", f"{case.tuned.name}: {price.model} is served only until {price.served_until}")
+    """The tuned contender, or every alternative, is a hosted model that is served no more."""
+    when = decision_day(case.experiment.decision, case.today)
+    gone = {e.name: price for e in case.evidence if (price := retired(e, when)) is not None}
+    if case.tuned is not None and (case.tuned.name in gone or (gone and not case.others)):
+        told = "; ".join(
+            f"{name}: {p.model} is served only until {p.served_until}" for name, p in gone.items()
+        )
+        return Gate("retiring", told)
     return None
+
+
+def retired(e: Evidence, when: date) -> Price | None:
+    """The registry's entry of a hosted model that is served no more on that day, else None."""
+    settings = e.info["backend"]
+    if settings.get("kind") != "openai":
+        return None
+    price = load_prices().get(str(settings.get("model")).removeprefix("ft:").partition(":")[0])
+    return price if price is not None and price.state(when) == "retired" else None
+
+
+def decision_day(decision: Decision, today: date) -> date:
+    """The day the decision is for."""
+    return date.fromisoformat(decision.date) if decision.date else today
 
 
 def _no_alternative(case: Case) -> Gate | None:
     if case.tuned is not None and not case.others:
-        return Gate("no-alternative", "only tuned contenders were scored, so nothing says that tuning was needed")
+        return Gate(
+            "no-alternative", "only tuned contenders were scored, so nothing says that tuning was needed"
+        )
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,8 @@ from .evidence import HOURS_PER_MONTH, Evidence
 from .experiment import Decision
 
 RESAMPLES = 2000
+# How sure it must be that tuning is the cheaper way.
+SURE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,11 @@ def money(tuned: Evidence, other: Evidence, decision: Decision, *, seed: int) ->
         payback_months=fixed / saving if saving > 0 else None,
         cheaper_probability=float(np.mean(savings * decision.horizon_months > fixed)),
     )
+
+
+def surely_cheaper(bills: Iterable[Money]) -> bool:
+    """Whether tuning costs less than every alternative over the horizon; not where a price is unknown."""
+    return all((bill.cheaper_probability or 0.0) >= SURE for bill in bills)
 
 
 def _resampled_means(values: list[float], rng: np.random.Generator) -> np.ndarray:

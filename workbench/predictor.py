@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from validators.reading import DataError, read_rows
 
 from .contest import Contest
 from .data import prepare, read_files
-from .experiment import Brought, Experiment
+from .experiment import Brought, Contender, Experiment
 from .records import Prediction, Sample
-from .runs import Run, RunError, open_appender
+from .runs import Run, RunError, open_appender, row_text, write_atomic
 
 Step = Callable[[int, int, str], None]
 
@@ -24,12 +25,56 @@ class PredictError(ValueError):
     """New questions cannot be answered; the message says why and what to do."""
 
 
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """A contender of a run, ready to answer; opened anew for every call."""
+
+    run: Run
+    experiment: Experiment
+    settings: Contender
+    offline: bool
+
+    @classmethod
+    def of(cls, folder: Path, contender: str | None, experiment_path: Path | None, offline: bool) -> Winner:
+        """Find the contender (default: the verdict's choice). Raises PredictError, RunError."""
+        run = Run.open(folder)
+        experiment = _experiment(run, experiment_path)
+        name = contender or _choice(run)
+        settings = next((c for c in experiment.contenders if c.name == name), None)
+        if settings is None:
+            known = ", ".join(c.name for c in experiment.contenders)
+            raise PredictError(f"{run.folder} has no contender {name!r}; there are: {known}")
+        if isinstance(settings, Brought):
+            raise PredictError(
+                f"{name!r} is a file of answers made elsewhere; it cannot answer new questions."
+            )
+        if (run.contender(name) or {}).get("status") != "success":
+            raise PredictError(f"{name!r} was never finished in {run.folder}; run the experiment first.")
+        return cls(run, experiment, settings, offline)
+
+    def answer(self, samples: Sequence[Sample], step: Step) -> Iterator[Prediction]:
+        """Yield answers as they come. Raises PredictError where the data has changed since."""
+        dataset = prepare(self.experiment, *read_files(self.experiment))
+        if dataset.ids != self.run.splits():
+            raise PredictError(
+                f"the data of {self.experiment.name!r} has changed since {self.run.folder} was made, so its contender "
+                "cannot be set up as it was scored. Run the experiment again."
+            )
+        contest = Contest(self.experiment, dataset, self.run, step, offline=self.offline)
+        try:
+            for done, answer in enumerate(contest.ask(self.settings, samples), 1):
+                yield answer
+                step(done, len(samples), "")
+        finally:
+            contest.close()
+
+
 def predict_text(
     folder: Path, question: str, *, contender: str | None, experiment_path: Path | None, offline: bool
 ) -> str:
     """Answer one prompt."""
     sample = Sample(id="question", messages=(Message("user", question),), references=("",))
-    (answer,) = _answer(folder, [sample], contender, experiment_path, offline, lambda *_: None, lambda _: None)
+    (answer,) = Winner.of(folder, contender, experiment_path, offline).answer([sample], lambda *_: None)
     if answer.error is not None:
         raise PredictError(f"no answer: {answer.error}")
     return answer.prediction or ""
@@ -49,80 +94,37 @@ def predict_file(
 
     A row is a chat (an assistant message at its end is ignored), or has `input`, `prompt` or `question`.
     """
-    samples = [_sample(row.value, row.line, source) for row in read_rows(source)]
+    winner = Winner.of(folder, contender, experiment_path, offline)
+    samples = [
+        _sample(row.value, row.line, number, source) for number, row in enumerate(read_rows(source), 1)
+    ]
     if out is None:
         with tempfile.TemporaryDirectory() as spool:
             path = Path(spool) / "answers.jsonl"
-            result = _to_file(folder, samples, path, contender, experiment_path, offline, step)
+            result = _to_file(winner, samples, path, step)
             print(path.read_text(encoding="utf-8"), end="")
             return result
-    return _to_file(folder, samples, out, contender, experiment_path, offline, step)
+    return _to_file(winner, samples, out, step)
 
 
-def _to_file(
-    folder: Path,
-    samples: Sequence[Sample],
-    out: Path,
-    contender: str | None,
-    experiment_path: Path | None,
-    offline: bool,
-    step: Step,
-) -> tuple[int, int]:
-    done = _answered(out)
-    inputs = {s.id: s for s in samples}
-    waiting = [s for s in samples if (s.line, s.question) not in done]
+def _to_file(winner: Winner, samples: Sequence[Sample], out: Path, step: Step) -> tuple[int, int]:
+    name = winner.settings.name
+    done = _answered(out, samples, name)
+    by_id = {s.id: s for s in samples}
+    waiting = [s for s in samples if s.id not in done]
     errors = 0
     with open_appender(out) as file:
-
-        def keep(answer: Prediction) -> None:
-            nonlocal errors
-            errors += answer.error is not None
-            sample = inputs[answer.id]
-            row = {"line": sample.line, "input": sample.question, "prediction": answer.prediction, "error": answer.error}
-            if answer.error is None:
-                file.append(row | {"seconds": answer.seconds, "usd": answer.usd})
-
-        if waiting:
-            _answer(folder, waiting, contender, experiment_path, offline, step, keep)
+        for answer in winner.answer(waiting, step) if waiting else ():
+            if answer.error is not None:
+                errors += 1
+                continue
+            sample = by_id[answer.id]
+            told = {"line": sample.line, "input": sample.question, "prediction": answer.prediction}
+            row = {**told, "contender": name, "seconds": answer.seconds, "usd": answer.usd}
+            file.append(row)
+            done[answer.id] = row
+    write_atomic(out, "".join(row_text(done[s.id]) for s in samples if s.id in done))
     return len(samples) - errors, errors
-
-
-def _answer(
-    folder: Path,
-    samples: Sequence[Sample],
-    contender: str | None,
-    experiment_path: Path | None,
-    offline: bool,
-    step: Step,
-    keep: Callable[[Prediction], None],
-) -> list[Prediction]:
-    run = Run.open(folder)
-    experiment = _experiment(run, experiment_path)
-    name = contender or _choice(run)
-    settings = next((c for c in experiment.contenders if c.name == name), None)
-    if settings is None:
-        known = ", ".join(c.name for c in experiment.contenders)
-        raise PredictError(f"{run.folder} has no contender {name!r}; there are: {known}")
-    if isinstance(settings, Brought):
-        raise PredictError(f"{name!r} is a file of answers made elsewhere; it cannot answer new questions.")
-    if (run.contender(name) or {}).get("status") != "success":
-        raise PredictError(f"{name!r} was never finished in {run.folder}; run the experiment first.")
-    dataset = prepare(experiment, *read_files(experiment))
-    if dataset.ids != run.splits():
-        raise PredictError(
-            f"the data of {experiment.name!r} has changed since {run.folder} was made, so its contender cannot be "
-            "set up as it was scored. Run the experiment again."
-        )
-    contest = Contest(experiment, dataset, run, step, offline=offline)
-    answers = []
-    try:
-        for answer in contest.ask(settings, samples):
-            keep(answer)
-            answers.append(answer)
-            step(len(answers), len(samples), "")
-    finally:
-        contest.close()
-    return answers
 
 
 def _experiment(run: Run, path: Path | None) -> Experiment:
@@ -132,18 +134,22 @@ def _experiment(run: Run, path: Path | None) -> Experiment:
         raise RunError(f"{run.folder} holds no experiment.yaml.")
     origin = path or run.origin()
     if origin is None:
-        raise PredictError(f"{run.folder} does not know where its experiment file lies; name it with --experiment.")
+        raise PredictError(
+            f"{run.folder} does not know where its experiment file lies; name it with --experiment."
+        )
     return Experiment.parse(text, path=origin)
 
 
 def _choice(run: Run) -> str:
     verdict = run.verdict()
     if verdict is None or verdict.choice is None:
-        raise PredictError(f"the verdict of {run.folder} names no choice; say which contender with --contender.")
+        raise PredictError(
+            f"the verdict of {run.folder} names no choice; say which contender with --contender."
+        )
     return verdict.choice
 
 
-def _sample(value: dict[str, Any], line: int, source: Path) -> Sample:
+def _sample(value: dict[str, Any], line: int, number: int, source: Path) -> Sample:
     text = next((value[k] for k in ("input", "prompt", "question") if isinstance(value.get(k), str)), None)
     if "messages" in value:
         try:
@@ -155,22 +161,37 @@ def _sample(value: dict[str, Any], line: int, source: Path) -> Sample:
     elif text is not None:
         messages = (Message("user", text),)
     else:
-        raise DataError(f"{source}:{line}: a row needs messages, or input, prompt or question; it has: {', '.join(value)}")
-    return Sample(id=f"line {line}", messages=messages, references=("",), line=line)
+        raise DataError(
+            f"{source}:{line}: a row needs messages, or input, prompt or question; it has: {', '.join(value)}"
+        )
+    if not any(m.role == "user" for m in messages):
+        raise DataError(
+            f"{source}:{line}: there is no user message, so nothing is asked. Add one or remove the row."
+        )
+    # The row's number tells rows apart that begin in one line (a JSON array may be one line).
+    return Sample(id=f"row {number}", messages=messages, references=("",), line=line)
 
 
-def _answered(out: Path) -> set[tuple[int, str]]:
-    """Lines of OUT that are answered; a torn last line is not."""
-    if not out.exists():
-        return set()
-    rows = set()
-    for number, text in enumerate(out.read_bytes().split(b"\n"), 1):
-        if not text.strip():
-            continue
+def _answered(out: Path, samples: Sequence[Sample], contender: str) -> dict[str, dict[str, Any]]:
+    """Rows of OUT by sample id; a torn last line is none. Raises PredictError where OUT holds anything else."""
+    waiting: dict[tuple[int, str], list[str]] = {}
+    for sample in reversed(samples):
+        waiting.setdefault((sample.line, sample.question), []).append(sample.id)
+    found: dict[str, dict[str, Any]] = {}
+    whole = out.read_bytes().split(b"\n")[:-1] if out.exists() else []
+    for number, text in enumerate(whole, 1):
         try:
             row = json.loads(text)
-            rows.add((row["line"], row["input"]))
+            key, by = (row["line"], row["input"]), row["contender"]
         except (ValueError, KeyError, TypeError):
-            if text != out.read_bytes().split(b"\n")[-1]:
-                raise PredictError(f"{out}:{number}: not a row of answers; name another file.") from None
-    return rows
+            raise PredictError(f"{out}:{number}: not a row of answers; name another file for them.") from None
+        if by != contender:
+            raise PredictError(
+                f"{out}:{number}: an answer of {by!r}, not of {contender!r}; name another file."
+            )
+        if not waiting.get(key):
+            raise PredictError(
+                f"{out}:{number}: answers a question that is not asked (any more); name another file."
+            )
+        found[waiting[key].pop()] = row
+    return found

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from statistics import median
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
-from metrics import METRICS, smallest_detectable_effect
+from metrics import METRICS
 from metrics.catalogue import UnknownMetric, metric_named
 from validators.examples import Example, ExampleError, Message, parse_example
 from validators.findings import quoted
@@ -31,8 +31,6 @@ MARGINS = {"0-1": 0.05, "0-100": 5.0}
 # Found to train the embedded model well on about 400 rows; less data is gone over more often.
 LEARNING_RATE, BATCH_SIZE = 1e-3, 4
 EPOCHS = ((100, 5), (300, 4), (2000, 3), (10_000, 2))
-# Planning assumes that two contenders differ on a fifth of the samples.
-DISCORDANT = 0.2
 
 SMALL_TALK = re.compile(
     r"\b(you(’|'| a)?re (very |most |always |quite )?welcome|no problem|no worries|my pleasure|^any ?time|glad (i|to|that|we)|"
@@ -51,7 +49,7 @@ class Wishes:
     worth_it: float | None = None
     group_by: str | None = None
     corpus: str | None = None
-    requests_per_month: float = 50_000
+    requests_per_month: float | None = None
     goals: tuple[str, ...] = ()
 
 
@@ -86,11 +84,6 @@ class Proposal:
     reasons: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
-    @property
-    def margin_unit(self) -> str:
-        """What the margin counts, in words."""
-        return f"{self.metric}, {METRICS[self.metric].scale}"
-
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
@@ -109,12 +102,14 @@ class _Asked:
         return next((m.text for m in reversed(self.messages) if m.role == "user"), "")
 
 
-def propose(rows: Sequence[Row], columns: Columns | None, wishes: Wishes, *, name: str, path: str) -> Proposal:
-    """Propose an experiment for rows read from `path` (as the experiment file will name it).
+def propose(
+    rows: Sequence[Row], columns: Columns | None, wishes: Wishes, *, name: str, path: str, source: str
+) -> Proposal:
+    """Propose an experiment for rows read from `source`, which the experiment file will call `path`.
 
     Raises ProposalError for rows that cannot be used (with how many) and for wishes that cannot be met.
     """
-    examples = parse_rows(rows, columns)
+    examples = parse_rows(rows, columns, source)
     reasons: dict[str, str] = {}
     warnings: list[str] = []
     answer = _answer(examples, reasons, warnings)
@@ -142,20 +137,20 @@ def propose(rows: Sequence[Row], columns: Columns | None, wishes: Wishes, *, nam
         system=_system(asked, task, classes, reasons, warnings),
         metric=metric,
         also=tuple(m for m in dict.fromkeys((primary, *also)) if m != metric),
-        worth_it=_margin(metric, wishes.worth_it, warnings),
+        worth_it=margin_for(metric, wishes.worth_it, warnings),
         max_new_tokens=min(512, 8 * ceil((longest + 4) / 8)),
         max_length=1024 if whole <= 1024 else 2048,
         shots=_shots(len(asked), whole),
         epochs=next((epochs for below, epochs in EPOCHS if len(asked) < below), 1),
-        requests_per_month=wishes.requests_per_month,
+        requests_per_month=50_000 if wishes.requests_per_month is None else wishes.requests_per_month,
         goals=wishes.goals,
         reasons=reasons,
         warnings=tuple(warnings),
     )
 
 
-def parse_rows(rows: Sequence[Row], columns: Columns | None) -> list[Example]:
-    """The rows as chats with an assistant answer. Raises ProposalError with how many cannot be used, and which."""
+def parse_rows(rows: Sequence[Row], columns: Columns | None, source: str) -> list[Example]:
+    """The rows as chats with an assistant answer. Raises ProposalError with how many are not, and which."""
     examples, faults = [], []
     mapping = columns.model_dump() if columns else None
     for row in rows:
@@ -165,27 +160,15 @@ def parse_rows(rows: Sequence[Row], columns: Columns | None) -> list[Example]:
                 raise DataError("no assistant answer, so there is nothing to learn or to compare with.")
             examples.append(example)
         except (ExampleError, DataError) as error:
-            faults.append(f"  line {row.line}: {error}")
+            faults.append(f"  {source}:{row.line}: {error}")
     if faults:
         which = "no row" if not examples else f"{len(faults)} of {len(rows)} rows"
         more = [f"  … and {len(faults) - 5} more"] if len(faults) > 5 else []
         told = "can be used" if not examples else "cannot be used"
-        raise ProposalError("\n".join([f"{which} {told}; `workbench lint` shows all faults:", *faults[:5], *more]))
+        raise ProposalError(
+            "\n".join([f"{which} {told} (`workbench lint {source}` shows all faults):", *faults[:5], *more])
+        )
     return examples
-
-
-def samples_to_show(gain: float) -> int | None:
-    """The number of test samples that show a true gain (0–1) in 80 of 100 tests; None over ten million."""
-    low, high = 1, 10_000_000
-    if gain <= 0 or smallest_detectable_effect(high, discordant=DISCORDANT) > gain:
-        return None
-    while low < high:
-        middle = (low + high) // 2
-        if smallest_detectable_effect(middle, discordant=DISCORDANT) <= gain:
-            high = middle
-        else:
-            low = middle + 1
-    return low
 
 
 def _answers(example: Example) -> list[int]:
@@ -210,7 +193,9 @@ def _answer(examples: Sequence[Example], reasons: dict[str, str], warnings: list
         return sum(is_small_talk(reply.text) and not reply.tool_calls for reply in found)
 
     ending = chatter("last")
-    reasons["answer"] = f"{several} of {len(examples)} rows have several assistant turns, the last is asked for"
+    reasons["answer"] = (
+        f"{several} of {len(examples)} rows have several assistant turns, the last is asked for"
+    )
     if ending < 0.3 * len(examples):
         return "last"
     better = min([*([-2] if min(turns) > 1 else []), 0], key=chatter)
@@ -221,7 +206,9 @@ def _answer(examples: Sequence[Example], reasons: dict[str, str], warnings: list
     shown = quoted(_asked(example, "last").reply.text)
     where = "first" if better == 0 else "last but one"
     reasons["answer"] = f"{ending} of {len(examples)} rows end in small talk such as {shown}"
-    warnings.append(f"{reasons['answer']}: the {where} assistant turn is asked for instead (answer: {better})")
+    warnings.append(
+        f"{reasons['answer']}: the {where} assistant turn is asked for instead (answer: {better})"
+    )
     return better
 
 
@@ -243,7 +230,7 @@ def _task(
     task, reasons["task"] = _task_and_reason(asked, classes, columns)
     if wish is not None and wish != task:
         reasons["task"] = f"as asked; the data looks like {task}: {reasons['task']}"
-    return wish or task  # type: ignore[return-value]
+    return cast(Task, wish or task)
 
 
 def _task_and_reason(
@@ -275,14 +262,14 @@ def _metric(task: Task, wish: str | None) -> str:
         raise ProposalError(f"--metric: {error}") from None
 
 
-def _margin(metric: str, wish: float | None, warnings: list[str]) -> float:
-    """The margin in the metric's own unit. Raises ProposalError for one the metric cannot reach."""
+def margin_for(metric: str, wish: float | None, warnings: list[str]) -> float:
+    """The margin in the metric's own unit: the wish, or the usual one. Raises ProposalError for one out of reach."""
     scale = METRICS[metric].scale
     if wish is None:
         return MARGINS.get(scale, 0.05)
     if scale == "0-1" and wish >= 1:
         raise ProposalError(
-            f"--worth-it {wish:g}: {metric} goes from 0 to 1, so no gain is that large. 5 points are 0.05."
+            f"a margin of {wish:g}: {metric} goes from 0 to 1, so no gain is that large. 5 points are 0.05."
         )
     if scale == "0-100" and 0 < wish < 0.1:
         warnings.append(f"worth_it {wish:g} is next to nothing: {metric} goes from 0 to 100")
@@ -303,7 +290,9 @@ def _system(
         return None
     if task == "classification" and classes:
         if all(label.lstrip("-").isdigit() for label in classes):
-            warnings.append("the classes are bare numbers: say in `system` what each means, nobody can guess it")
+            warnings.append(
+                "the classes are bare numbers: say in `system` what each means, nobody can guess it"
+            )
         if all(label in own for label in classes):
             return None
         reasons["system"] = "untuned contenders are told the classes; the tuned one learns them"
@@ -322,7 +311,9 @@ def _warn_of_lengths(longest: int, whole: int, warnings: list[str]) -> None:
     if longest + 4 > 512:
         warnings.append(f"replies of about {longest} tokens are cut at max_new_tokens 512: raise it")
     if whole > 2048:
-        warnings.append(f"rows of about {whole} tokens are cut in training at max_length 2048: shorten or raise it")
+        warnings.append(
+            f"rows of about {whole} tokens are cut in training at max_length 2048: shorten or raise it"
+        )
 
 
 def _shots(n: int, whole: int) -> int:

@@ -65,13 +65,17 @@ def find_columns(rows: Sequence[Row], input: str | None = None, output: str | No
     """
     if is_chat(rows):
         if input or output:
-            raise ProposalError("the rows are chats already (they have messages): leave out --input and --output.")
+            raise ProposalError(
+                "the rows are chats already (they have messages): leave out --input and --output."
+            )
         return None
     names = tuple(dict.fromkeys(name for row in rows for name in row.value))
     for flag, given in (("--input", input), ("--output", output)):
         if given is not None and given not in names:
             near = did_you_mean(given, names)
-            raise ProposalError(f"{flag}: there is no column {quoted(given)}; there are {_listed(names)}.{near}")
+            raise ProposalError(
+                f"{flag}: there is no column {quoted(given)}; there are {_listed(names)}.{near}"
+            )
     usable = [name for name in names if all(_is_cell(row.value.get(name)) for row in rows)]
     output = output or _first(OUTPUTS, [name for name in usable if name != input])
     questions = [name for name in names if name != output and _is_text(rows, name)]
@@ -134,7 +138,9 @@ def find_slices(metadata: Sequence[Mapping[str, Any]], group_by: str | None) -> 
 
 def find_references(metadata: Sequence[Mapping[str, Any]]) -> str | None:
     """The column that lists further right answers in every row."""
-    return next((f"metadata.{key}" for key in REFERENCES if all(_texts(row.get(key)) for row in metadata)), None)
+    return next(
+        (f"metadata.{key}" for key in REFERENCES if all(_texts(row.get(key)) for row in metadata)), None
+    )
 
 
 def _template(names: Sequence[str]) -> str | None:

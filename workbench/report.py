@@ -70,7 +70,7 @@ def _card(run: Run, meta: dict[str, Any], verdict: Verdict | None) -> Card:
         ("error", str(meta.get("error") or "")),
         ("scored", words.DOT.join(done)),
         ("waiting", words.DOT.join(waiting)),
-        ("next", f"workbench decide {run.name}" if status == "success" else "workbench run EXPERIMENT"),
+        ("next", "workbench run EXPERIMENT"),
     )
     tone = "error" if status == "error" else "cant-tell"
     sentence = _STATUS.get(status, _STATUS["started"])
@@ -209,10 +209,12 @@ def _cost(
     verdict: Verdict | None,
 ) -> Iterator[Block]:
     rows: list[tuple[str | Cell, ...]] = []
+    # The verdict's prices include local seconds at the price of the machine's hour.
+    prices = {c.name: c.usd_per_1000 for c in contenders}
     for name, found in scores.items():
         seen = found["operations"]
         tokens = [seen.get("prompt_tokens"), seen.get("completion_tokens")]
-        price = seen.get("usd_per_1000")
+        price = prices.get(name, seen.get("usd_per_1000"))
         rows.append(
             (
                 name,

@@ -30,7 +30,16 @@ from .runs import Run
 from .scoring import score_contender
 from .verdict import decide
 
-VERSIONED = ("torch", "transformers", "peft", "qdrant-edge-py", "tiktoken", "sacrebleu", "rouge-score", "numpy")
+VERSIONED = (
+    "torch",
+    "transformers",
+    "peft",
+    "qdrant-edge-py",
+    "tiktoken",
+    "sacrebleu",
+    "rouge-score",
+    "numpy",
+)
 
 
 class Reporter(Protocol):
@@ -68,45 +77,54 @@ class Session:
         """The run folder: its name is a hash of the question (data, split and seed), not of the contenders."""
         rows, hashes = self.loaded
         del rows
-        data = self.experiment.data.model_dump(mode="json", exclude={"path", "train", "dev", "test", "corpus"})
+        data = self.experiment.data.model_dump(
+            mode="json", exclude={"path", "train", "dev", "test", "corpus"}
+        )
         return Run(self.runs / f"{self.experiment.name}-{settings_hash(hashes, data)[:8]}")
 
 
-def run(
-    session: Session, *, only: Sequence[str] = (), fresh: bool = False
-) -> tuple[Run, Verdict]:
+def run(session: Session, *, only: Sequence[str] = (), fresh: bool = False) -> tuple[Run, Verdict]:
     """Run an experiment to its verdict and return both. Resumes what an earlier call left unfinished.
 
-    `only` names the contenders to run (the others keep what they have). Raises DataError, RunError,
+    Data that cannot be read or split is refused before anything is written. `only` names the contenders to run (the others keep what they have). Raises DataError, RunError,
     AssetError, ContenderError, BackendError, TrainingError; the run folder then says status "error".
     """
     folder = session.folder
+    checked, dataset = _examine(session)
     with folder.lock():
         if fresh:
             for name in folder.contenders():
                 folder.remove_contender(name)
         _begin(session, folder)
         try:
-            verdict = _stages(session, folder, only)
+            verdict = _stages(session, folder, checked, dataset, only)
         except KeyboardInterrupt:
             _end(session, folder, "cancelled", "interrupted")
             raise
         except Exception as error:
-            _end(session, folder, "error", str(error))
+            _end(session, folder, "error", _without_places(str(error), session.experiment.folder))
             raise
         _end(session, folder, "success", None)
     return folder, verdict
 
 
-def _stages(session: Session, folder: Run, only: Sequence[str]) -> Verdict:
-    experiment, report = session.experiment, session.report
-    report.stage("lint")
-    checked = lint_stage(session, folder)
+def _examine(session: Session) -> tuple[LintReport, Dataset | None]:
+    """Lint and split; no data set where errors would make the scores meaningless."""
+    session.report.stage("lint")
+    checked = lint_stage(session, None)
     if any(blocking(f.code, f.severity) for f in checked.findings):
-        # Nothing is spent on data that would make the scores meaningless.
+        return checked, None
+    session.report.stage("split")
+    return checked, prepare(session.experiment, *session.loaded)
+
+
+def _stages(
+    session: Session, folder: Run, checked: LintReport, dataset: Dataset | None, only: Sequence[str]
+) -> Verdict:
+    experiment, report = session.experiment, session.report
+    folder.write_lint(_with_relative_paths(checked.as_dict(), experiment))
+    if dataset is None:
         return _conclude(session, folder)
-    report.stage("split")
-    dataset = prepare(experiment, *session.loaded)
     folder.write_splits(dataset.ids, dataset.test)
     report.stage("cost")
     cost_stage(session, folder, dataset)
@@ -167,7 +185,11 @@ def _with_relative_paths(report: dict[str, Any], experiment: Experiment) -> dict
     def renamed(entry: dict[str, Any]) -> dict[str, Any]:
         return {**entry, "path": named.get(entry["path"], entry["path"])}
 
-    return {**report, "files": [renamed(f) for f in report["files"]], "findings": [renamed(f) for f in report["findings"]]}
+    return {
+        **report,
+        "files": [renamed(f) for f in report["files"]],
+        "findings": [renamed(f) for f in report["findings"]],
+    }
 
 
 def cost_stage(session: Session, folder: Run | None, dataset: Dataset) -> dict[str, Any] | None:
@@ -213,7 +235,8 @@ def _begin(session: Session, folder: Run) -> None:
     old = folder.meta() if (folder.folder / "run.json").exists() else None
     settings = experiment.decision.model_dump(mode="json")
     history = list(old["decision_history"]) if old else []
-    if old and old["decision"] != settings:
+    # What was never held against an answer is no earlier decision.
+    if old and old["decision"] != settings and (history or _answered(folder)):
         history.append({"until": session.now(), "decision": old["decision"]})
     rows, hashes = session.loaded
     folder.write_meta(
@@ -239,9 +262,27 @@ def _begin(session: Session, folder: Run) -> None:
     )
 
 
+def _answered(folder: Run) -> bool:
+    """Whether any contender has answered test samples, in this call or before `fresh` forgot it."""
+    return folder.comparison() is not None or any(folder.predictions(name) for name in folder.contenders())
+
+
+def _without_places(text: str, folder: Path) -> str:
+    """Paths relative to the experiment file: a run folder holds no path of this machine."""
+    for place in {str(folder.resolve()), str(folder)} - {"."}:
+        text = text.replace(f"{place}/", "")
+    return text
+
+
 def _end(session: Session, folder: Run, status: str, error: str | None) -> None:
     folder.write_meta(
-        {**folder.meta(), "status": status, "updated": session.now(), "error": error, "files": folder.file_index()}
+        {
+            **folder.meta(),
+            "status": status,
+            "updated": session.now(),
+            "error": error,
+            "files": folder.file_index(),
+        }
     )
     if status == "success":
         write_report(folder)

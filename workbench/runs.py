@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -63,7 +64,8 @@ class Run:
     def all(cls, root: str | Path) -> list[Run]:
         """Every run folder directly under `root`, the newest first."""
         folders = [p.parent for p in Path(root).glob("*/run.json")]
-        return [cls(f) for f in sorted(folders, key=lambda f: (f / "run.json").stat().st_mtime, reverse=True)]
+        newest_first = sorted(folders, key=lambda f: (-(f / "run.json").stat().st_mtime_ns, f.name))
+        return [cls(folder) for folder in newest_first]
 
     @property
     def name(self) -> str:
@@ -81,6 +83,8 @@ class Run:
                 raise RunError(
                     f"{self.folder} is in use by another workbench process. Wait for it to end, or stop it first."
                 ) from None
+            for partial in self.folder.rglob(f".*{_PARTIAL}"):
+                partial.unlink()  # left by a writer that was killed
             yield
 
     # -- the whole run ---------------------------------------------------------------------------
@@ -135,7 +139,7 @@ class Run:
     def splits(self) -> dict[str, list[str]] | None:
         """Sample ids by split: train, dev, test."""
         stored = self._read_json("splits.json", "splits")
-        return stored and {name: stored[name] for name in ("train", "dev", "test")}
+        return stored and {name: stored.get(name, []) for name in ("train", "dev", "test")}
 
     def samples(self) -> list[Sample]:
         """The test samples, in order."""
@@ -157,8 +161,8 @@ class Run:
 
     def contender_folder(self, name: str) -> Path:
         """Where a contender keeps its files (adapter and checkpoints too)."""
-        if not name or Path(name).name != name or name.startswith("."):
-            raise RunError(f"{name!r} is no contender name")
+        if not _PLAIN_NAME.fullmatch(name):
+            raise RunError(f"{name!r} is no contender name: letters, digits and . _ + - only, at most 64")
         return self.folder / "contenders" / name
 
     def adapter_folder(self, name: str) -> Path:
@@ -241,8 +245,12 @@ class Run:
         stored = self._read_json("verdict.json", "verdict")
         if stored is None:
             return None
-        stored.pop("schema")
-        return msgspec.convert(stored, Verdict)
+        try:
+            return msgspec.convert(stored, Verdict)
+        except msgspec.ValidationError as error:
+            raise RunError(
+                f"{self.folder / 'verdict.json'}: damaged ({error}). Remove it and run the experiment again."
+            ) from None
 
     def write_verdict(self, verdict: Verdict) -> None:
         """Write verdict.json."""
@@ -263,7 +271,15 @@ class Run:
         index: dict[str, dict[str, Any]] = {}
         for path in sorted(self.folder.rglob("*.json*")):
             name = path.relative_to(self.folder).as_posix()
-            if name == "run.json" or "/adapter/" in name or "/checkpoints/" in name or name.startswith("index/"):
+            # A leading dot marks the temporary file of a write that was killed.
+            if (
+                name == "run.json"
+                or path.name.startswith(".")
+                or path.name.startswith(".")
+                or name.startswith("index/")
+            ):
+                continue
+            if "/adapter/" in name or "/checkpoints/" in name:
                 continue
             blob = path.read_bytes()
             rows = blob.count(b"\n") if path.suffix == ".jsonl" else None
@@ -283,16 +299,16 @@ class Run:
     def _read_json(self, name: str, kind: str) -> dict[str, Any] | None:
         path = self.folder / name
         try:
-            value = json.loads(path.read_bytes())
+            value = msgspec.json.decode(path.read_bytes())
         except FileNotFoundError:
             return None
-        except ValueError as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise RunError(f"{path}: damaged ({error}). Remove it and run the experiment again.") from None
         schema = value.get("schema") if isinstance(value, dict) else None
         if schema != SCHEMAS[kind]:
             raise RunError(
                 f"{path}: schema {schema!r}, this version reads {SCHEMAS[kind]!r}. "
-                "A newer workbench wrote it, or it is another file: update the workbench."
+                "If a newer workbench wrote it, update yours; else it is no file of a run: remove it."
             )
         return dict(value)
 
@@ -311,7 +327,7 @@ class Run:
                     return  # torn by a kill: the row never finished
                 try:
                     yield decoder.decode(line)
-                except msgspec.MsgspecError as error:
+                except (msgspec.MsgspecError, ValueError, RecursionError) as error:
                     raise RunError(
                         f"{path}:{number}: damaged row ({error}). Remove the file and run the experiment again."
                     ) from None
@@ -320,7 +336,9 @@ class Run:
         write_atomic(self.folder / name, "".join(row_text(row) for row in rows))
 
 
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _PREDICTIONS = {"test": "predictions.jsonl", "dev": "dev-predictions.jsonl"}
+_PARTIAL = ".partial"
 _STRICT: dict[str, Any] = {"sort_keys": True, "ensure_ascii": False, "allow_nan": False}
 
 
@@ -341,7 +359,7 @@ def open_appender(path: Path) -> Iterator[Appender]:
     """Open a JSONL file for appending after cutting a torn last line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _cut_torn_line(path)
-    with path.open("a", encoding="utf-8") as file:
+    with path.open("a", encoding="utf-8", errors="replace") as file:  # a model may emit half a surrogate pair
         yield Appender(file)
         file.flush()
         os.fsync(file.fileno())
@@ -356,9 +374,9 @@ def row_text(row: Any) -> str:
 def write_atomic(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PARTIAL)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -72,13 +72,17 @@ def operations(predictions: Sequence[Prediction]) -> dict[str, float | None]:
 def _measure(metric: str, predictions: Sequence[Prediction], tokenizer: str) -> Rows:
     if METRICS[metric].needs == "likelihood":
         triples = [
-            None if p.error or p.reference_nats is None else (p.reference_nats, p.reference_tokens, p.reference_bytes)
+            None
+            if p.error is not None or p.reference_nats is None
+            else (p.reference_nats, p.reference_tokens, p.reference_bytes)
             for p in predictions
         ]
         # Perplexities of different tokenizers do not rank; the signature keeps them apart.
         options = {"tokenizer": tokenizer} if metric == "perplexity" else {}
         return measure(metric, triples, **options)
-    return measure(metric, [p.prediction for p in predictions], [p.references for p in predictions])
+    # An answer that came with an error is not scored: nobody knows what it would have become.
+    answers = [p.prediction if p.error is None else None for p in predictions]
+    return measure(metric, answers, [p.references for p in predictions])
 
 
 def _stored_rows(rows: Rows) -> list[list[float] | None]:

@@ -10,13 +10,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from metrics import METRICS, Comparison
 
 from .evidence import Evidence, best_first, compare, gain, gather
 from .experiment import Decision, Experiment
-from .gates import Gate, first_closed_gate
-from .money import Money, money
+from .gates import Gate, decision_day, first_closed_gate, retired
+from .margins import high, low, row_of
+from .money import Money, money, surely_cheaper
 from .odds import caveats, odds_of_best, smallest_effect
 from .records import ContenderSummary, Difference, Headline, Verdict
 from .runs import Run, RunError
@@ -39,33 +41,43 @@ class Finding:
 def decide(run: Run, *, decision: Decision | None = None, today: date) -> Verdict:
     """Reach the verdict of a run from its files; `decision` replaces the margins and prices it ran with.
 
+    Settings that differ from those on record before the first answer make the verdict exploratory.
     Raises RunError where the folder holds no experiment.
     """
     text = run.experiment_text()
     if text is None:
         raise RunError(f"{run.folder} holds no experiment.yaml, so nothing can be decided.")
     experiment = Experiment.parse(text, path=run.folder / "experiment.yaml")
-    exploratory = decision is not None and decision != experiment.decision
     if decision is not None:
         experiment = experiment.model_copy(update={"decision": decision})
+    exploratory = experiment.decision.model_dump(mode="json") != _on_record(run)
     evidence = gather(run, experiment)
-    tuned, others = _sides(evidence, experiment)
+    tuned, others = _sides(evidence, experiment, decision_day(experiment.decision, today))
     gate = first_closed_gate(run, experiment, evidence, tuned, others, today)
     if gate is None and tuned is not None:
         finding, comparisons, bill = _judge(tuned, others, experiment)
     else:
         finding, comparisons, bill = _closed(gate, evidence, others, experiment), {}, None
-    return _verdict(run, experiment, evidence, tuned, finding, comparisons, bill, exploratory)
+    return _verdict(run, experiment, evidence, (tuned, others), finding, comparisons, bill, exploratory)
 
 
-def _sides(evidence: Sequence[Evidence], experiment: Experiment) -> tuple[Evidence | None, list[Evidence]]:
-    """The tuned contender to judge, the best on dev where there are several, and all alternatives."""
+def _on_record(run: Run) -> dict[str, Any]:
+    """The decision settings of before the first answer."""
+    meta = run.meta()
+    return dict(meta["decision_history"][0]["decision"] if meta["decision_history"] else meta["decision"])
+
+
+def _sides(
+    evidence: Sequence[Evidence], experiment: Experiment, when: date
+) -> tuple[Evidence | None, list[Evidence]]:
+    """The tuned contender to judge, the best on dev where there are several, and all alternatives still served."""
     higher = METRICS[experiment.primary].higher_is_better
     tuned = [e for e in evidence if e.tuned]
-    others = [e for e in evidence if not e.tuned]
+    others = [e for e in evidence if not e.tuned and retired(e, when) is None]
 
     def on_dev(e: Evidence) -> float:
-        value = (e.info.get("dev") or {}).get("value")
+        dev = e.info.get("dev") or {}
+        value = dev.get("value") if dev.get("metric") == experiment.primary else None
         return -math.inf if value is None else (value if higher else -value)
 
     return (max(tuned, key=on_dev) if tuned else None), best_first(others, higher)
@@ -102,29 +114,32 @@ def table(
     higher = METRICS[experiment.primary].higher_is_better
     m, e = experiment.decision.worth_it, experiment.equivalent_within
     gains = {name: gain(c, name, higher) for name, c in comparisons.items()}
-    lows = {n: g.interval[0] if g.interval else -math.inf for n, g in gains.items()}
-    highs = {n: g.interval[1] if g.interval else math.inf for n, g in gains.items()}
-    hardest = min(lows, key=lambda n: (lows[n], n))
-    if all(low > m for low in lows.values()):
-        return _worth_it(tuned, hardest, bills, experiment)
-    cheaper = all((b.cheaper_probability or 0.0) >= 0.9 for b in bills.values())
-    if cheaper and all(low > -e for low in lows.values()):
-        sentence = f"{tuned.name} is within {e:g} of every alternative and cheaper over the horizon"
-        return Finding("tune", "cheaper", sentence, tuned.name, hardest)
-    if any(high < m for high in highs.values()):
-        choice = _cheapest_sufficient(others, experiment)
-        return Finding(
-            "dont-tune", "alternative-suffices", _how_close(tuned, gains[choice.name], m, e), choice.name, tuned.name
-        )
-    best = others[0].name
-    return Finding("cant-tell", "need-more-eval-data", _test_size_advice(gains[hardest], tuned, m), best, tuned.name)
+    hardest = min(gains.values(), key=lambda g: (low(g), g.against)).against
+    cheaper = surely_cheaper(bills.values())
+    match row_of(gains.values(), worth_it=m, equivalent_within=e, cheaper=cheaper):
+        case "quality":
+            return _worth_it(tuned, hardest, others, bills, experiment)
+        case "cheaper":
+            sentence = f"{tuned.name} is within {e:g} of every alternative and cheaper over the horizon"
+            return Finding("tune", "cheaper", sentence, tuned.name, hardest)
+        case "alternative-suffices":
+            choice = _cheapest_sufficient(others, experiment).name
+            sentence = _how_close(tuned, gains[choice], comparisons[choice], experiment)
+            return Finding("dont-tune", "alternative-suffices", sentence, choice, tuned.name)
+        case _:
+            sentence = _test_size_advice(list(gains.values()), tuned, m)
+            return Finding("cant-tell", "need-more-eval-data", sentence, others[0].name, tuned.name)
 
 
-def _worth_it(tuned: Evidence, hardest: str, bills: dict[str, Money], experiment: Experiment) -> Finding:
+def _worth_it(
+    tuned: Evidence, hardest: str, others: Sequence[Evidence], bills: dict[str, Money], experiment: Experiment
+) -> Finding:
     budget, fixed = experiment.decision.budget_usd, bills[hardest].fixed
     if budget is not None and fixed > budget:
-        sentence = f"{tuned.name} is better by more than the margin, but tuning took ${fixed:,.2f} of ${budget:,.2f}"
-        return Finding("dont-tune", "over-budget", sentence, hardest, tuned.name)
+        sentence = (
+            f"{tuned.name} is better by more than the margin, but tuning took ${fixed:,.2f} of ${budget:,.2f}"
+        )
+        return Finding("dont-tune", "over-budget", sentence, others[0].name, tuned.name)
     sentence = f"{tuned.name} beats every alternative by more than {experiment.decision.worth_it:g}"
     return Finding("tune", "quality", sentence, tuned.name, hardest)
 
@@ -144,39 +159,56 @@ def _cheapest_sufficient(others: Sequence[Evidence], experiment: Experiment) -> 
     return best
 
 
-def _how_close(tuned: Evidence, difference: Difference, m: float, e: float) -> str:
-    if difference.interval is None:
-        return f"{difference.against} is as good for the purpose"
-    low, high = difference.interval
-    if high < 0:
+def _how_close(tuned: Evidence, difference: Difference, compared: Comparison, experiment: Experiment) -> str:
+    """Better, equivalent (two one-sided tests), or close enough; said of the choice."""
+    m, e = experiment.decision.worth_it, experiment.equivalent_within
+    if high(difference) < 0:
         return f"{difference.against} is better than {tuned.name}"
-    if -e < low and high < e:
+    inside = compared.equivalence_interval
+    if inside is not None and -e < inside[0] and inside[1] < e:
         return f"{difference.against} and {tuned.name} are equivalent within {e:g}"
-    return f"{tuned.name} gains less over {difference.against} than the {m:g} that would justify tuning"
+    if high(difference) < m:
+        return f"{tuned.name} gains less over {difference.against} than the {m:g} that would justify tuning"
+    return (
+        f"{tuned.name} gains less than {m:g} over an alternative; {difference.against} is the cheapest within {e:g} "
+        "of the best one"
+    )
 
 
-def _test_size_advice(difference: Difference, tuned: Evidence, m: float) -> str:
-    """The n at which the interval's half width falls under the distance from the margin."""
-    if difference.interval is None:
+def _test_size_advice(gains: Sequence[Difference], tuned: Evidence, m: float) -> str:
+    """The n at which the margin leaves enough intervals: all of them, or one from below."""
+    if all(g.interval is None for g in gains):
         return "no interval can be given for this test split; more independent samples (groups) are needed"
-    half = (difference.interval[1] - difference.interval[0]) / 2
-    distance = abs(difference.estimate - m)
-    n = len(tuned.ids) * (half / distance) ** 2 if distance > 0 else math.inf
+    sizes = {g.against: _test_size(g, len(tuned.ids), m) for g in gains}
+    below = [sizes[g.against] for g in gains if g.estimate < m]
+    n = min(below) if below else max(sizes.values())
     if n > MOST_TEST_SAMPLES:
         return "the difference lies at the margin itself: no test size will tell"
     return f"about {math.ceil(n / 10) * 10:,} test samples would settle it, if the difference stays as it is"
+
+
+def _test_size(difference: Difference, n: int, m: float) -> float:
+    """How many samples bring the interval's end off the margin, its width falling with the root of n."""
+    distance = abs(difference.estimate - m)
+    if difference.interval is None or distance == 0:
+        return math.inf
+    lower, upper = difference.interval
+    half = difference.estimate - lower if difference.estimate > m else upper - difference.estimate
+    return max(n + 1, n * (half / distance) ** 2)
 
 
 def _verdict(
     run: Run,
     experiment: Experiment,
     evidence: Sequence[Evidence],
-    tuned: Evidence | None,
+    sides: tuple[Evidence | None, Sequence[Evidence]],
     finding: Finding,
     comparisons: dict[str, Comparison],
     bill: Money | None,
     exploratory: bool,
 ) -> Verdict:
+    tuned, others = sides
+    racing = [e for e in evidence if e.tuned or e in others]
     higher = METRICS[experiment.primary].higher_is_better
     differences = tuple(gain(c, name, higher) for name, c in comparisons.items())
     shown = finding.choice if finding.headline == "dont-tune" else finding.against
@@ -202,13 +234,13 @@ def _verdict(
         n=len(evidence[0].ids) if evidence else len(run.samples()),
         groups=len(groups) or None,
         seeds=1 if tuned and tuned.info.get("training") else 0,
-        smallest_detectable_effect=smallest_effect(run, experiment, tuned, evidence),
+        smallest_detectable_effect=smallest_effect(run, experiment, tuned, others),
         costs=bill.as_dict(experiment.decision) if bill else {},
         payback_months=bill.payback_months if bill else None,
-        if_you_must=odds_of_best(evidence, experiment),
+        if_you_must=odds_of_best(racing, experiment),
         flips=_flips(finding, differences, bill, experiment),
-        caveats=caveats(run, experiment, evidence, tuned),
-        next=_next(run, finding, tuned),
+        caveats=caveats(run, experiment, evidence, racing),
+        next=_next(run, finding, evidence),
         exploratory=exploratory,
     )
 
@@ -220,26 +252,31 @@ def _ranked(evidence: Sequence[Evidence], higher: bool) -> tuple[ContenderSummar
 def _flips(
     finding: Finding, differences: Sequence[Difference], bill: Money | None, experiment: Experiment
 ) -> tuple[str, ...]:
-    """What would change the answer: another margin, another volume."""
-    lows = [d.interval[0] for d in differences if d.interval]
-    flips = []
-    if lows and finding.headline == "tune" and finding.reason == "quality":
-        flips.append(f"worth-it of {min(lows):.3g} or more")
-    elif lows and min(lows) > 0:
-        flips.append(f"worth-it under {min(lows):.3g}")
-    if bill and bill.saving_per_month is not None and bill.fixed > 0:
-        decision = experiment.decision
-        per_request = (bill.saving_per_month + bill.hosting_per_month) / max(decision.requests_per_month, 1e-9)
-        if per_request > 0:
-            needed = (bill.fixed / decision.horizon_months + bill.hosting_per_month) / per_request
-            if needed > decision.requests_per_month:
-                flips.append(f"{needed:,.0f} requests a month (tuning then pays back within the horizon)")
+    """What would change the answer: another margin, budget or volume."""
+    if not differences:
+        return ()
+    decision, lowest = experiment.decision, min(map(low, differences))
+    if finding.reason == "quality":
+        return (f"worth-it of {lowest:.3g} or more",)
+    if finding.reason == "over-budget" and bill:
+        return (f"a budget of ${bill.fixed:,.2f}",)
+    flips = [f"worth-it under {lowest:.3g}"] if lowest > 0 and finding.headline != "tune" else []
+    # A larger volume can only make the cheaper way pay where the tuned one is as good.
+    if finding.headline == "tune" or bill is None or bill.saving_per_month is None or bill.fixed <= 0:
+        return tuple(flips)
+    per_request = (bill.saving_per_month + bill.hosting_per_month) / max(decision.requests_per_month, 1e-9)
+    if per_request > 0 and lowest > -experiment.equivalent_within:
+        needed = (bill.fixed / decision.horizon_months + bill.hosting_per_month) / per_request
+        if needed > decision.requests_per_month:
+            flips.append(f"{needed:,.0f} requests a month (tuning then pays back within the horizon)")
     return tuple(flips)
 
 
-def _next(run: Run, finding: Finding, tuned: Evidence | None) -> str:
+def _next(run: Run, finding: Finding, evidence: Sequence[Evidence]) -> str:
     place = f"{run.folder.resolve().parent.name}/{run.name}"
     if finding.headline != "cant-tell" and finding.choice:
+        if any(e.name == finding.choice and e.info["kind"] == "predictions" for e in evidence):
+            return f"put {finding.choice} to use where its answers came from"
         return f"workbench predict {place} --contender {finding.choice} new.jsonl answers.jsonl"
     return {
         "fix-data": f"workbench lint {_data_file(run)}",
@@ -253,5 +290,3 @@ def _next(run: Run, finding: Finding, tuned: Evidence | None) -> str:
 def _data_file(run: Run) -> str:
     files = (run.lint() or {}).get("files") or []
     return str(files[0]["path"]) if files else "DATA"
-
-

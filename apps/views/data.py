@@ -108,9 +108,6 @@ def _rows(findings: list[dict[str, Any]]) -> None:
             "fixable": st.column_config.CheckboxColumn("fixable", help="lint --fix can mend it"),
         },
     )
-    if (line := findings[0].get("line")) is not None:
-        st.caption("See a row as the model sees it:")
-        st.code(f"workbench show {findings[0]['path']} --line {line}", language="bash")
 
 
 def _files(files: list[dict[str, Any]]) -> None:

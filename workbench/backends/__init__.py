@@ -90,7 +90,9 @@ def open_backend(settings: BackendSettings, *, base: Path, offline: bool = False
     return BACKENDS[settings.kind](settings, base, offline)
 
 
-def cost_usd(settings: BackendSettings, prompt_tokens: int | None, completion_tokens: int | None) -> float | None:
+def cost_usd(
+    settings: BackendSettings, prompt_tokens: int | None, completion_tokens: int | None
+) -> float | None:
     """USD of one request by the settings' price a million tokens; None where price or usage is unknown."""
     if settings.price is None or prompt_tokens is None or completion_tokens is None:
         return None

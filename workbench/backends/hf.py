@@ -26,7 +26,7 @@ from ..experiment import HfBackend as Settings
 from ..experiment import settings_hash
 from ..models import hardware, load_model, pick_device, pick_dtype, weights_hash
 from ..records import Prediction
-from . import Identity, Request, cost_usd
+from . import BackendError, Identity, Request, cost_usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,15 @@ class HfBackend:
             return
         import peft
 
-        adapted = peft.PeftModel.from_pretrained(self._model, adapter).eval()
+        try:
+            adapted = peft.PeftModel.from_pretrained(self._model, adapter).eval()
+        except (RuntimeError, ValueError, TypeError, KeyError, OSError) as error:
+            # Layers may already be wrapped: the next one to ask loads a clean base.
+            self._model = None
+            raise BackendError(
+                f"the adapter {adapter} cannot be put on {self._settings.model}: {' '.join(str(error).split())[:300]}. "
+                "Is it an adapter of this very model?"
+            ) from error
         try:
             yield adapted
         finally:
@@ -102,7 +110,7 @@ class HfBackend:
     def _job(self, request: Request) -> _Job | Prediction:
         """Tokenise a request; what cannot be put to the model becomes an error row."""
         prompt = request.prompt
-        failed = {"id": prompt.id, "references": request.references, "group": request.group}
+        failed: dict[str, Any] = {"id": prompt.id, "references": request.references, "group": request.group}
         try:
             ids = self.tokenizer.prompt_ids(prompt.messages, tools=prompt.tools)
         except TokenizerError as error:
@@ -110,19 +118,24 @@ class HfBackend:
         room = self._context() - self._settings.max_new_tokens
         if len(ids) > room:
             return Prediction(
-                **failed, prompt_tokens=len(ids), error=f"the prompt has {len(ids)} tokens, the model takes {room}"
+                **failed,
+                prompt_tokens=len(ids),
+                error=f"the prompt has {len(ids)} tokens, the model takes {room}",
             )
         return _Job(request, ids, self._reference_ids(request, ids))
 
     def _reference_ids(self, request: Request, prompt_ids: list[int]) -> list[int]:
         """Tokens of the first reference as training would see them, its end-of-turn included."""
-        before = tuple(msgspec.structs.replace(m, weight=0) if m.role == "assistant" else m for m in request.prompt.messages)
+        before = tuple(
+            msgspec.structs.replace(m, weight=0) if m.role == "assistant" else m
+            for m in request.prompt.messages
+        )
         reply = Message("assistant", request.references[0])
         try:
             encoded = encode(Example((*before, reply), request.prompt.tools), self.tokenizer)
         except TokenizerError:
             return []
-        if list(encoded.ids[: len(prompt_ids)]) != prompt_ids:
+        if list(encoded.ids[: len(prompt_ids)]) != prompt_ids or len(encoded.ids) > self._context():
             return []
         return [i for i, trained in zip(encoded.ids, encoded.loss_mask, strict=True) if trained]
 

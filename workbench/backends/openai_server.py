@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 from validators.tokens import template_message
 
@@ -29,13 +30,20 @@ class OpenAIBackend:
         import openai
 
         if offline:
-            raise BackendError(f"backend of model {settings.model!r} is a server, and --offline opens no connection")
+            raise BackendError(
+                f"backend of model {settings.model!r} is a server, and --offline opens no connection"
+            )
         key = os.environ.get(settings.api_key_env)
         if key is None and settings.base_url is None:
-            raise BackendError(f"model {settings.model!r} needs an API key: set the variable {settings.api_key_env}")
+            raise BackendError(
+                f"model {settings.model!r} needs an API key: set the variable {settings.api_key_env}"
+            )
         self._settings = settings
         self._client = openai.OpenAI(
-            api_key=key or "none", base_url=settings.base_url, timeout=TIMEOUT_SECONDS, max_retries=ATTEMPTS - 1
+            api_key=key or "none",
+            base_url=settings.base_url,
+            timeout=TIMEOUT_SECONDS,
+            max_retries=ATTEMPTS - 1,
         )
 
     def identity(self) -> Identity:
@@ -47,39 +55,62 @@ class OpenAIBackend:
     ) -> Iterator[Prediction]:
         """Yield answers as they arrive."""
         if adapter is not None:
-            raise BackendError("a server cannot load a local adapter; name the tuned model as `model:` of a backend")
+            raise BackendError(
+                "a server cannot load a local adapter; name the tuned model as `model:` of a backend"
+            )
         waiting = [r for r in requests if r.prompt.id not in done]
-        with ThreadPoolExecutor(self._settings.concurrency) as pool:
-            for future in as_completed([pool.submit(self._ask, r) for r in waiting]):
-                yield future.result()
+        pool = ThreadPoolExecutor(self._settings.concurrency)
+        failure: BackendError | None = None
+        try:
+            futures = [pool.submit(self._ask, r) for r in waiting]
+            for future in as_completed(futures):
+                if future.cancelled():
+                    continue
+                try:
+                    yield future.result()
+                except BackendError as error:
+                    # What is under way is paid for, so it is still taken; nothing more is sent.
+                    failure = failure or error
+                    for unsent in futures:
+                        unsent.cancel()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        if failure is not None:
+            raise failure
 
     def _ask(self, request: Request) -> Prediction:
         import openai
 
-        prompt, known = request.prompt, {"references": request.references, "group": request.group}
+        prompt = request.prompt
+        known: dict[str, Any] = {"references": request.references, "group": request.group}
+        asked: dict[str, Any] = {
+            "model": self._settings.model,
+            "messages": [template_message(m) for m in prompt.messages],
+            "max_completion_tokens": self._settings.max_new_tokens,
+            "temperature": 0,
+            "seed": 0,
+        }
+        if prompt.tools:
+            asked["tools"] = list(prompt.tools)
         begun = time.monotonic()
         try:
-            answer = self._client.chat.completions.create(
-                model=self._settings.model,
-                messages=[template_message(m) for m in prompt.messages],  # type: ignore[misc]
-                tools=list(prompt.tools) or openai.omit,  # type: ignore[arg-type]
-                max_completion_tokens=self._settings.max_new_tokens,
-                temperature=0,
-                seed=0,
-            )
+            answer = self._client.chat.completions.create(**asked)
         except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
             # The same for every sample: stop instead of writing the same error a thousand times.
             raise BackendError(
-                f"the server refused model {self._settings.model!r}: {_plain(error)}. Check `model`, `base_url` "
+                f"the server refused model {self._settings.model!r}: {self._plain(error)}. Check `model`, `base_url` "
                 f"and the key in {self._settings.api_key_env}."
             ) from None
+        except openai.APITimeoutError as error:
+            # The server is there; this one request may be too long for it.
+            return Prediction(id=prompt.id, **known, error=self._plain(error))
         except openai.APIConnectionError as error:
             where = self._settings.base_url or "the OpenAI API"
             raise BackendError(
                 f"{where} cannot be reached ({error.__cause__ or error}). Finished answers are kept: run again."
             ) from None
         except openai.OpenAIError as error:
-            return Prediction(id=prompt.id, **known, error=_plain(error))
+            return Prediction(id=prompt.id, **known, error=self._plain(error))
         if not answer.choices:
             return Prediction(id=prompt.id, **known, error="the server sent no choices")
         choice, usage = answer.choices[0], answer.usage
@@ -100,7 +131,9 @@ class OpenAIBackend:
         """Close the connections."""
         self._client.close()
 
-
-def _plain(error: Exception) -> str:
-    """The error in one line, without request headers (which hold the key)."""
-    return f"{type(error).__name__}: {' '.join(str(getattr(error, 'message', error)).split())[:300]}"
+    def _plain(self, error: Exception) -> str:
+        """The error in one line, without the key, which some servers repeat."""
+        text = " ".join(str(getattr(error, "message", error)).split())
+        if key := os.environ.get(self._settings.api_key_env):
+            text = text.replace(key, "[key]")
+        return f"{type(error).__name__}: {text[:300]}"

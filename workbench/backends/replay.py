@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from validators.reading import DataError, read_rows
 
@@ -18,11 +19,17 @@ class ReplayBackend:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._answers = {row.value["input"]: str(row.value["answer"]) for row in read_rows(path)}
+            rows = [(row.line, row.value["input"], row.value["answer"]) for row in read_rows(path)]
         except DataError as error:
             raise BackendError(f"replay backend: {error}") from None
         except KeyError as error:
-            raise BackendError(f"replay backend: {path}: every row needs the keys input and answer ({error} is missing)") from None
+            raise BackendError(
+                f"replay backend: {path}: every row needs the keys input and answer ({error} is missing)"
+            ) from None
+        for line, *pair in rows:
+            if not all(isinstance(text, str) for text in pair):
+                raise BackendError(f"replay backend: {path}:{line}: input and answer must be texts")
+        self._answers = {question: answer for _, question, answer in rows}
 
     def identity(self) -> Identity:
         """The file's content is the model."""
@@ -37,7 +44,11 @@ class ReplayBackend:
             if prompt.id in done:
                 continue
             question = next((m.text for m in reversed(prompt.messages) if m.role == "user"), "")
-            known = {"id": prompt.id, "references": request.references, "group": request.group}
+            known: dict[str, Any] = {
+                "id": prompt.id,
+                "references": request.references,
+                "group": request.group,
+            }
             if question in self._answers:
                 text = self._answers[question]
                 yield Prediction(**known, prediction=text, seconds=0.0, finish_reason="stop")

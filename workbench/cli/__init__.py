@@ -8,19 +8,24 @@ import typer
 
 from .app import app as app_verb
 from .cost import cost
+from .init import init
+from .doctor import doctor
 from .lint import lint
 from .predict import predict
 from .report import report
 from .run import run
+from .runs import runs
 
 VERBS = {
-    "init": None,
+    "init": init,
     "run": run,
     "predict": predict,
     "report": report,
     "app": app_verb,
     "lint": lint,
     "cost": cost,
+    "runs": runs,
+    "doctor": doctor,
 }
 
 program = typer.Typer(

@@ -11,11 +11,18 @@ import typer
 
 def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
-    source: Annotated[str, typer.Argument(metavar="IN", help="Questions: a data file, or one prompt as text.")],
-    out: Annotated[Path | None, typer.Argument(metavar="OUT", help="Answers as JSONL; else standard output.")] = None,
-    contender: Annotated[str | None, typer.Option(help="Which contender answers; default: the verdict's choice.")] = None,
+    source: Annotated[
+        str, typer.Argument(metavar="IN", help="Questions: a data file, or one prompt as text.")
+    ],
+    out: Annotated[
+        Path | None, typer.Argument(metavar="OUT", help="Answers as JSONL; else standard output.")
+    ] = None,
+    contender: Annotated[
+        str | None, typer.Option(help="Which contender answers; default: the verdict's choice.")
+    ] = None,
     experiment: Annotated[
-        Path | None, typer.Option(help="The experiment file, where the run folder's copy cannot find its data.")
+        Path | None,
+        typer.Option(help="The experiment file, where the run folder's copy cannot find its data."),
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Open no connection.")] = False,
 ) -> None:
@@ -30,13 +37,33 @@ def predict(
     from ..predictor import predict_file, predict_text
     from .progress import Progress
 
-    if out is None and not Path(source).exists():
-        typer.echo(predict_text(run, source, contender=contender, experiment_path=experiment, offline=offline))
+    if out is None and not _names_a_file(source):
+        typer.echo(
+            predict_text(run, source, contender=contender, experiment_path=experiment, offline=offline)
+        )
         return
     with Progress() as progress:
         progress.stage(contender or "choice", str(source))
         count, errors = predict_file(
-            run, Path(source), out, contender=contender, experiment_path=experiment, offline=offline, step=progress.step
+            run,
+            Path(source),
+            out,
+            contender=contender,
+            experiment_path=experiment,
+            offline=offline,
+            step=progress.step,
         )
     print(f"{count} answers{f', {errors} failed' if errors else ''}", file=sys.stderr)
     raise typer.Exit(1 if errors else 0)
+
+
+def _names_a_file(source: str) -> bool:
+    """Whether IN is a file: it is there, or is called like a data file (a mistyped name is no question)."""
+    from validators.reading import SUFFIXES
+
+    try:
+        return Path(source).exists() or (
+            Path(source).suffix.lower() in SUFFIXES and not any(map(str.isspace, source))
+        )
+    except OSError:  # a prompt may be longer than any name
+        return False

@@ -66,6 +66,7 @@ class Progress:
         if now - self._told < PLAIN_EVERY and done < total:
             return
         self._told = now
-        left = (now - self._begun) / done * (total - done) if done else None
+        # Batches arrive in one go: the first row of the first one says nothing about speed.
+        left = (now - self._begun) / done * (total - done) if done > 0.05 * total else None
         told = f", {left:.0f} s left" if left and done < total else ""
         print(f"  {self._name} {done}/{total}{told}{' · ' + detail if detail else ''}", file=sys.stderr, flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,13 @@ from ..backends import Identity, Request
 from ..experiment import Brought
 from ..records import Prediction, Prompt, Sample
 from . import ContenderError, Fitted, Setting, plain_prompt
+
+_NUMBERS: dict[str, tuple[type[int] | type[float], ...]] = {
+    "prompt_tokens": (int,),
+    "completion_tokens": (int,),
+    "seconds": (int, float),
+    "usd": (int, float),
+}
 
 
 def fit_predictions(settings: Brought, setting: Setting) -> Fitted:
@@ -39,13 +47,23 @@ class PredictionsFile:
             raise ContenderError(f"contender {settings.name!r}: {error}") from None
         for row in rows:
             key = next(((k, str(row.value[k])) for k in ("id", "input") if k in row.value), None)
-            if key is None or "prediction" not in row.value:
+            if key is None or not ("prediction" in row.value or row.value.get("error")):
                 raise ContenderError(
                     f"contender {settings.name!r}: {path}:{row.line}: a row needs `prediction`, and `id` or `input` "
                     f"to match it with a test sample; it has: {', '.join(row.value)}"
                 )
+            for field, kinds in _NUMBERS.items():
+                value = row.value.get(field)
+                if value is not None and (
+                    isinstance(value, bool) or not isinstance(value, kinds) or value < 0
+                ):
+                    raise ContenderError(
+                        f"contender {settings.name!r}: {path}:{row.line}: {field} is {value!r}, not a number from 0 up"
+                    )
             if key in self._rows:
-                raise ContenderError(f"contender {settings.name!r}: {path}:{row.line}: {key[0]} {key[1]!r} stands twice")
+                raise ContenderError(
+                    f"contender {settings.name!r}: {path}:{row.line}: {key[0]} {key[1]!r} stands twice"
+                )
             self._rows[key] = row.value
 
     def check_complete(self, samples: Sequence[Sample]) -> None:
@@ -73,17 +91,18 @@ class PredictionsFile:
             asked = next((m.text for m in reversed(prompt.messages) if m.role == "user"), "")
             row = self._find(prompt.id, asked) or {}
             per_1000 = self._settings.usd_per_1000
+            error = row.get("error") or ("the file gives null" if row.get("prediction") is None else None)
             yield Prediction(
                 id=prompt.id,
                 references=request.references,
                 group=request.group,
-                prediction=None if row.get("prediction") is None else str(row["prediction"]),
+                prediction=None if error else _text(row["prediction"]),
                 prompt_tokens=row.get("prompt_tokens"),
                 completion_tokens=row.get("completion_tokens"),
                 seconds=row.get("seconds"),
                 usd=row.get("usd", None if per_1000 is None else per_1000 / 1000),
                 finish_reason=row.get("finish_reason"),
-                error=row.get("error") or ("the file gives null" if row.get("prediction") is None else None),
+                error=_text(error) if error else None,
             )
 
     def close(self) -> None:
@@ -91,3 +110,8 @@ class PredictionsFile:
 
     def _find(self, sample_id: str, asked: str) -> dict[str, Any] | None:
         return self._rows.get(("id", sample_id)) or self._rows.get(("input", asked))
+
+
+def _text(value: Any) -> str:
+    """Text as it is, any other value as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -35,7 +35,10 @@ def load_corpus(path: Path) -> list[Document]:
     """Read all documents, sorted by name. Raises CorpusError."""
     if not path.exists():
         raise CorpusError(f"{path}: no such corpus. data.corpus names a folder of documents or a JSONL file.")
-    documents = _from_folder(path) if path.is_dir() else _from_jsonl(path)
+    if path.is_dir():
+        documents = _from_folder(path)
+    else:
+        documents = [_read(path, path.name)] if path.suffix.lower() in SUFFIXES else _from_jsonl(path)
     documents = [d for d in documents if d.text.strip()]
     if not documents:
         raise CorpusError(f"{path}: no document with text in it ({', '.join(SUFFIXES)} files are read).")
@@ -44,17 +47,30 @@ def load_corpus(path: Path) -> list[Document]:
 
 def _from_folder(folder: Path) -> list[Document]:
     documents = []
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")):
-        name = path.relative_to(folder).as_posix()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        place = path.relative_to(folder)
+        if any(part.startswith(".") for part in place.parts):
+            continue
         if path.suffix.lower() not in SUFFIXES:
             raise CorpusError(
                 f"{path}: only {', '.join(SUFFIXES)} files are read. Convert it to text, or move it out of the corpus."
             )
-        try:
-            documents.append(Document(name, path.read_text(encoding="utf-8-sig")))
-        except UnicodeDecodeError as error:
-            raise CorpusError(f"{path}: not UTF-8 text (byte {error.start}). Convert it or move it out.") from None
+        documents.append(_read(path, place.as_posix()))
     return documents
+
+
+def _read(path: Path, name: str) -> Document:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"{path}: not UTF-8 text (byte {error.start}). Convert it or move it out."
+        ) from None
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read: {error.strerror}.") from None
+    if "\0" in text:
+        raise CorpusError(f"{path}: binary data (it holds NUL bytes). Convert it to text or move it out.")
+    return Document(name, text)
 
 
 def _from_jsonl(path: Path) -> list[Document]:
@@ -66,7 +82,9 @@ def _from_jsonl(path: Path) -> list[Document]:
     for row in rows:
         text = row.value.get("text")
         if not isinstance(text, str):
-            raise CorpusError(f"{path}:{row.line}: a document row needs the key text (a string), and may have id.")
+            raise CorpusError(
+                f"{path}:{row.line}: a document row needs the key text (a string), and may have id."
+            )
         documents.append(Document(str(row.value.get("id", f"line {row.line}")), text))
     return documents
 
@@ -89,7 +107,11 @@ def chunk(document: Document, words: int = CHUNK_WORDS) -> list[Chunk]:
             pieces.append([])
         pieces[-1].append(paragraph)
     _move_dangling_headings(pieces)
-    return [Chunk(document.name, "\n\n".join([title, *piece] if title else piece)) for piece in pieces if piece or title]
+    return [
+        Chunk(document.name, "\n\n".join([title, *piece] if title else piece))
+        for piece in pieces
+        if piece or (title and len(pieces) == 1)
+    ]
 
 
 def _move_dangling_headings(pieces: list[list[str]]) -> None:

@@ -21,7 +21,9 @@ BATCH = 32
 class Embedder:
     """Texts to unit vectors. The model loads on first use."""
 
-    def __init__(self, name: str = DEFAULT_EMBEDDER, *, base: Path | None = None, offline: bool = False) -> None:
+    def __init__(
+        self, name: str = DEFAULT_EMBEDDER, *, base: Path | None = None, offline: bool = False
+    ) -> None:
         self.name = name
         self._folder = resolve_model(name, base=base, offline=offline)
         self._loaded: tuple[Any, Any, str] | None = None

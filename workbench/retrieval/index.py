@@ -6,7 +6,6 @@ machine a scan is fast, and an approximate graph would lose recall.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import shutil
@@ -57,7 +56,9 @@ class Index:
             found = self._shard.query(request)
             # Equal scores come in no fixed order from the engine; the id settles it.
             found.sort(key=lambda point: (-point.score, point.id))
-            results.append([Passage(p.payload["document"], p.payload["text"], round(p.score, 6)) for p in found])
+            results.append(
+                [Passage(p.payload["document"], p.payload["text"], round(p.score, 6)) for p in found]
+            )
         return results
 
     def close(self) -> None:
@@ -108,8 +109,12 @@ def _build(chunks: Sequence[Chunk], embedder: Embedder, bm25: Any, place: Path) 
         shard.update(edge.UpdateOperation.upsert_points(points))
         shard.flush()
         shard.close()
-        with contextlib.suppress(FileExistsError):
+        try:
             work.rename(place)
+        except OSError:
+            # Another process built the same index in the meantime: it is as good.
+            if not place.exists():
+                raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -24,10 +24,11 @@ from validators.examples import Example
 from validators.tokens import HuggingFaceTokenizer
 
 from ..models import load_model
-from ..runs import Run
+from ..runs import Run, write_atomic
 from .rows import IGNORED, TrainingError, collate, encode_rows
 
 Progress = Callable[[int, int, str], None]
+_DIVERGED = "Lower learning_rate (a tenth is a good next try), or use dtype: float32."
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,13 @@ def train_lora(
     begun = time.monotonic()
     with run.open_training(settings.name) as log:
         trainer.add_callback(_log_callback(log.append, progress))
-        trainer.train(resume_from_checkpoint=str(last) if last else None)
+        try:
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
+        except require("torch", "training", "local").OutOfMemoryError as error:
+            raise TrainingError(
+                f"training does not fit the memory of {settings.device}. Lower batch_size or max_length; a training "
+                "that has finished an epoch goes on from there only with the same settings."
+            ) from error
     state = trainer.state
     _save_adapter(trainer.model, settings, run.adapter_folder(settings.name))
     shutil.rmtree(checkpoints, ignore_errors=True)
@@ -119,13 +126,9 @@ def _with_adapter(settings: TrainingSettings) -> Any:
         lora_alpha=settings.alpha,
         target_modules="all-linear",
         task_type="CAUSAL_LM",
-        # The folder's path is this machine's business; the name is what a reader can use.
-        base_model_name_or_path=settings.model,
     )
     # The adapter's own weights stay fp32 (peft's default for bf16 bases): updates of 1e-4 vanish in bf16.
-    adapted = peft.get_peft_model(model, config)
-    adapted.peft_config["default"].base_model_name_or_path = settings.model
-    return adapted
+    return peft.get_peft_model(model, config)
 
 
 def _arguments(settings: TrainingSettings, rows: int, evaluates: bool, checkpoints: Path) -> Any:
@@ -196,10 +199,7 @@ def _trainer_class() -> Any:
             )
             count = num_items_in_batch if num_items_in_batch is not None else trained.sum()
             if not torch.isfinite(loss):
-                raise TrainingError(
-                    "the training loss is no longer a number. Lower learning_rate (a tenth is a good next try), "
-                    "or use dtype: float32."
-                )
+                raise TrainingError(f"the training loss is no longer a number. {_DIVERGED}")
             return (loss / count, out) if return_outputs else loss / count
 
     return SupervisedTrainer
@@ -218,12 +218,20 @@ def _log_callback(append: Callable[[dict[str, Any]], None], progress: Progress) 
             progress(state.global_step, state.max_steps, "")
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            row = {"step": state.global_step, "epoch": round(state.epoch or 0.0, 4), "memory_mb": _memory_mb()}
+            row = {
+                "step": state.global_step,
+                "epoch": round(state.epoch or 0.0, 4),
+                "memory_mb": _memory_mb(),
+            }
             if "loss" in logs:
                 now, steps = time.monotonic(), state.global_step
                 speed = (now - self._last[0]) / max(1, steps - self._last[1])
                 self._last = (now, steps)
-                row |= {"loss": logs["loss"], "learning_rate": logs["learning_rate"], "seconds_per_step": speed}
+                row |= {
+                    "loss": logs["loss"],
+                    "learning_rate": logs["learning_rate"],
+                    "seconds_per_step": speed,
+                }
                 progress(state.global_step, state.max_steps, f"loss {logs['loss']:.3f}")
             elif "eval_loss" in logs:
                 row |= {"dev_loss": logs["eval_loss"]}
@@ -246,14 +254,22 @@ def _memory_mb() -> int:
 
 def _last_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that was written whole; a torn one is removed."""
-    numbered = [(int(m[1]), p) for p in folder.glob("checkpoint-*") if (m := re.fullmatch(r"checkpoint-(\d+)", p.name))]
+    numbered = [
+        (int(m[1]), p)
+        for p in folder.glob("checkpoint-*")
+        if (m := re.fullmatch(r"checkpoint-(\d+)", p.name))
+    ]
     for _, path in sorted(numbered, reverse=True):
         try:
             # The Trainer writes its state last, so a folder that holds it is whole.
-            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+            state = json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             shutil.rmtree(path, ignore_errors=True)
             continue
+        if best := state.get("best_model_checkpoint"):
+            # Noted as a path; the run folder may have been moved since, or be seen from elsewhere.
+            state["best_model_checkpoint"] = str(path.with_name(Path(best).name))
+            write_atomic(path / "trainer_state.json", json.dumps(state))
         return path
     return None
 
@@ -266,9 +282,14 @@ def _cut_log(run: Run, name: str, checkpoint: Path | None) -> None:
 
 def _save_adapter(model: Any, settings: TrainingSettings, folder: Path) -> None:
     """Write the adapter folder whole: beside its place first, then renamed."""
+    if not all(p.isfinite().all() for p in model.parameters() if p.requires_grad):
+        raise TrainingError(f"the adapter's weights are no longer numbers. {_DIVERGED}")
     work = folder.with_name(".adapter")
     shutil.rmtree(work, ignore_errors=True)
-    model.save_pretrained(work)
+    # A reader can use the base's name, not this machine's folder; with the name, peft would look the
+    # vocabulary up on the hub, which is the base's own anyway.
+    model.peft_config["default"].base_model_name_or_path = settings.model
+    model.save_pretrained(work, save_embedding_layers=False)
     # peft's README describes a hub model that does not exist.
     (work / "README.md").unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)

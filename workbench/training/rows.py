@@ -59,4 +59,8 @@ def collate(rows: Sequence[Mapping[str, list[int]]], pad_id: int) -> dict[str, A
         return torch.tensor([r[key] + [fill] * (width - len(r[key])) for r in rows])
 
     mask = torch.tensor([[1] * len(r["input_ids"]) + [0] * (width - len(r["input_ids"])) for r in rows])
-    return {"input_ids": padded("input_ids", pad_id), "attention_mask": mask, "labels": padded("labels", IGNORED)}
+    return {
+        "input_ids": padded("input_ids", pad_id),
+        "attention_mask": mask,
+        "labels": padded("labels", IGNORED),
+    }

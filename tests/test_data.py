@@ -1,0 +1,412 @@
+"""From rows to samples to splits: nothing that was trained on is asked in the test."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from validators.examples import Message
+from validators.reading import DataError
+from workbench.data import Dataset, chat_rows, classes_of, prepare, read_files, split_samples
+from workbench.experiment import Columns, Experiment, Split
+from workbench.records import Sample
+
+
+def sample(number: int, question: str, answer: str = "yes", group: str | None = None) -> Sample:
+    messages = (Message("system", "Be brief."), Message("user", question))
+    return Sample(id=f"{number:04x}", messages=messages, references=(answer,), group=group)
+
+
+def turn(question: str, answer: str, **more: Any) -> dict[str, Any]:
+    return {
+        "messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}],
+        **more,
+    }
+
+
+def rows(count: int) -> list[dict[str, Any]]:
+    return [turn(f"question {i}", f"answer {i}") for i in range(count)]
+
+
+def write(path: Path, values: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(v) + "\n" for v in values), encoding="utf-8")
+    return path
+
+
+def dataset(
+    folder: Path, values: list[dict[str, Any]] | None = None, data: str = "path: rows.jsonl"
+) -> Dataset:
+    if values is not None:
+        write(folder / "rows.jsonl", values)
+    text = f"name: t\ndata: {{{data}}}\ncontenders: [{{name: z, kind: prompting}}]\n"
+    experiment = Experiment.parse(text, path=folder / "e.yaml")
+    return prepare(experiment, *read_files(experiment))
+
+
+def all_samples(found: Dataset) -> list[Sample]:
+    return sorted([*found.train, *found.dev, *found.test], key=lambda s: (s.line, len(s.messages)))
+
+
+# -- splitting: properties ---------------------------------------------------------------------------
+
+some_samples = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", "C ", "c", "ｃ", "d  e", "D E", "f", "g", ""]),
+        st.sampled_from(["yes", "no", "maybe"]),
+        st.none() | st.sampled_from(["g1", "g2", "g3", "g4"]),
+    ),
+    max_size=60,
+).map(lambda parts: [sample(i, *part) for i, part in enumerate(parts)])
+splits = st.builds(
+    Split,
+    dev=st.sampled_from([0.0, 0.1, 0.3]),
+    test=st.sampled_from([0.1, 0.2, 0.5]),
+    seed=st.integers(0, 5),
+    stratify=st.booleans(),
+)
+
+
+def where(chosen: dict[str, list[Sample]]) -> dict[str, str]:
+    return {s.id: name for name, part in chosen.items() for s in part}
+
+
+def same_question(text: str) -> str:
+    return " ".join(text.replace("ｃ", "c").casefold().split())
+
+
+@settings(max_examples=200, deadline=None)
+@given(some_samples, splits)
+def test_every_sample_is_in_exactly_one_split(samples: list[Sample], split: Split) -> None:
+    chosen = split_samples(samples, split)
+    assert sorted(chosen) == ["dev", "test", "train"]
+    assert sorted(s.id for part in chosen.values() for s in part) == [s.id for s in samples]
+    assert split.dev > 0 or not chosen["dev"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(some_samples, splits)
+def test_groups_and_equal_questions_never_straddle(samples: list[Sample], split: Split) -> None:
+    place = where(split_samples(samples, split))
+    for a in samples:
+        for b in samples:
+            if same_question(a.question) == same_question(b.question) or (a.group and a.group == b.group):
+                assert place[a.id] == place[b.id]
+
+
+@settings(max_examples=200, deadline=None)
+@given(some_samples, splits, st.randoms(use_true_random=False))
+def test_same_split_whatever_the_row_order(
+    samples: list[Sample], split: Split, chance: random.Random
+) -> None:
+    shuffled = samples[:]
+    chance.shuffle(shuffled)
+    assert where(split_samples(samples, split)) == where(split_samples(shuffled, split))
+
+
+@settings(max_examples=50, deadline=None)
+@given(some_samples, splits)
+def test_splits_keep_the_row_order(samples: list[Sample], split: Split) -> None:
+    for part in split_samples(samples, split).values():
+        assert part == sorted(part, key=lambda s: s.id)
+
+
+# -- splitting: figures --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("split", "sizes"),
+    [
+        (Split(), (700, 100, 200)),
+        (Split(dev=0.0, test=0.5), (500, 0, 500)),
+        (Split(dev=0.25, test=0.25, stratify=False), (500, 250, 250)),
+    ],
+)
+def test_shares_are_near_the_wanted_ones(split: Split, sizes: tuple[int, int, int]) -> None:
+    chosen = split_samples([sample(i, f"q {i}", f"class {i % 4}") for i in range(1000)], split)
+    for name, size in zip(("train", "dev", "test"), sizes, strict=True):
+        assert abs(len(chosen[name]) - size) <= 5
+
+
+def test_stratification_keeps_class_shares() -> None:
+    answers = ["often"] * 800 + ["sometimes"] * 150 + ["rare"] * 50
+    chosen = split_samples([sample(i, f"q {i}", a) for i, a in enumerate(answers)], Split(dev=0.1, test=0.2))
+    assert Counter(s.references[0] for s in chosen["test"]) == {"often": 160, "sometimes": 30, "rare": 10}
+    assert Counter(s.references[0] for s in chosen["dev"]) == {"often": 80, "sometimes": 15, "rare": 5}
+
+
+def test_groups_of_mixed_classes_still_come_near() -> None:
+    samples = [sample(i, f"q {i}", "ab"[i % 3 == 0], group=f"customer {i // 4}") for i in range(800)]
+    test = split_samples(samples, Split())["test"]
+    assert abs(len(test) - 160) <= 8
+    assert abs(sum(s.references[0] == "b" for s in test) / len(test) - 1 / 3) < 0.03
+
+
+def test_another_seed_is_another_split() -> None:
+    samples = [sample(i, f"q {i}") for i in range(100)]
+    tests = [where(split_samples(samples, Split(seed=seed))) for seed in (1, 2)]
+    assert tests[0] != tests[1]
+
+
+def test_the_question_may_stand_in_the_system_message() -> None:
+    samples = [
+        Sample(id=f"{i:02x}", messages=(Message("system", f"document {i}"),), references=("x",))
+        for i in range(50)
+    ]
+    assert len(split_samples(samples, Split())["test"]) == 10
+
+
+def test_prompts_without_text_are_not_one_question() -> None:
+    picture = ({"type": "image_url", "image_url": {"url": "x"}},)
+    samples = [
+        Sample(id=f"{i:02x}", messages=(Message("user", picture),), references=("x",)) for i in range(50)
+    ]
+    assert len(split_samples(samples, Split())["test"]) == 10
+
+
+@pytest.mark.parametrize(
+    ("answers", "classes"),
+    [
+        (["a", "b"] * 20, ["a", "b"]),
+        ([" a", "b "] * 20, ["a", "b"]),
+        (["a"] * 40, None),
+        ([f"{i}" for i in range(40)], None),
+        (["a", "one two three four five six"] * 20, None),
+        (["a", "b"], ["a", "b"]),
+        ([], None),
+    ],
+)
+def test_classes(answers: list[str], classes: list[str] | None) -> None:
+    assert classes_of([sample(i, f"q{i}", a) for i, a in enumerate(answers)]) == classes
+
+
+# -- samples -------------------------------------------------------------------------------------------
+
+CHAT = {
+    "messages": [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": "q1"},
+        {"role": "assistant", "content": "a1"},
+        {"role": "user", "content": "q2"},
+        {"role": "assistant", "content": "a2"},
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("last", [(4, "a2")]),
+        ("all", [(2, "a1"), (4, "a2")]),
+        (0, [(2, "a1")]),
+        (1, [(4, "a2")]),
+        (-1, [(4, "a2")]),
+        (-2, [(2, "a1")]),
+    ],
+)
+def test_which_turn_is_asked_for(tmp_path: Path, answer: str | int, expected: list[tuple[int, str]]) -> None:
+    others = [
+        {"messages": turn(f"x{i}", "y")["messages"] + turn("z", f"a{i}")["messages"]} for i in range(20)
+    ]
+    found = dataset(tmp_path, [*others, CHAT], f"path: rows.jsonl, answer: {answer}")
+    assert [(len(s.messages), s.references[0]) for s in all_samples(found) if s.line == 21] == expected
+
+
+def test_turns_of_one_conversation_stay_together(tmp_path: Path) -> None:
+    chats = [
+        {"messages": [m for t in range(3) for m in turn(f"chat {i} turn {t}", f"a{i}{t}")["messages"]]}
+        for i in range(30)
+    ]
+    found = dataset(tmp_path, chats, "path: rows.jsonl, answer: all")
+    lines = [{s.line for s in part} for part in (found.train, found.dev, found.test)]
+    assert sum(map(len, lines)) == 30 == len(set.union(*lines))
+    assert all(s.group == f"line {s.line}" for s in all_samples(found))
+    assert len(found.conversations) == len(lines[0] | lines[1]), "training sees each conversation once"
+    assert all(len(e.messages) == 6 for e in found.conversations.values())
+
+
+def test_training_ends_with_the_turn_that_is_asked_for(tmp_path: Path) -> None:
+    chats = [
+        {"messages": turn(f"q{i}", f"a{i}")["messages"] + turn("thanks", "welcome")["messages"]}
+        for i in range(20)
+    ]
+    found = dataset(tmp_path, chats, "path: rows.jsonl, answer: 0")
+    assert {e.messages[-1].text[0] for e in found.conversations.values()} == {"a"}
+    assert all(len(e.messages) == 2 for e in found.conversations.values())
+
+
+def test_references_slices_and_groups_come_from_the_row(tmp_path: Path) -> None:
+    values = [
+        turn(
+            f"q{i}",
+            "14",
+            metadata={"answers": ["14", "fourteen", 14.5], "who": {"id": i // 2}, "lang": "en"},
+            kind="x",
+        )
+        for i in range(40)
+    ]
+    found = dataset(
+        tmp_path,
+        values,
+        "path: rows.jsonl, references: metadata.answers, slices: [metadata.lang, metadata.who.id, metadata.kind], "
+        "split: {group_by: metadata.who.id}",
+    )
+    first = all_samples(found)[0]
+    assert first.references == ("14", "fourteen", "14.5")
+    assert first.tags == {"lang": "en", "id": "0", "kind": "x"}
+    assert first.group == "0"
+
+
+@pytest.mark.parametrize(
+    ("stored", "references"),
+    [
+        ("fourteen", ("14", "fourteen")),
+        (14, ("14",)),
+        ([], ("14",)),
+        (None, ("14",)),
+        (["14", "14"], ("14",)),
+    ],
+)
+def test_one_reference_or_none(tmp_path: Path, stored: Any, references: tuple[str, ...]) -> None:
+    values = [turn(f"q{i}", "14", metadata={"also": stored}) for i in range(10)]
+    found = dataset(tmp_path, values, "path: rows.jsonl, references: metadata.also")
+    assert {s.references for s in all_samples(found)} == {references}
+
+
+def test_repeated_rows_get_an_id_of_their_own(tmp_path: Path) -> None:
+    found = dataset(tmp_path, [*rows(20), *rows(3), rows(1)[0]])
+    ids = [s.id for s in all_samples(found)]
+    assert len(set(ids)) == 24
+    assert ids[20:] == [ids[0] + "-2", ids[1] + "-2", ids[2] + "-2", ids[0] + "-3"]
+    place = {s.id: name for name, part in found.ids.items() for s in all_samples(found) if s.id in part}
+    assert place[ids[0]] == place[ids[20]] == place[ids[23]]
+
+
+def test_an_id_says_what_was_asked_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    plain = dataset(tmp_path, rows(20))
+    moved = dataset(tmp_path / "b", [turn("new", "x"), *({**r, "metadata": {"x": 1}} for r in rows(20))])
+    assert {s.id for s in all_samples(plain)} < {s.id for s in all_samples(moved)}
+
+
+# -- files ---------------------------------------------------------------------------------------------
+
+
+def test_train_and_test_from_files_of_their_own(tmp_path: Path) -> None:
+    write(tmp_path / "train.jsonl", rows(40))
+    write(tmp_path / "test.jsonl", [turn(f"t{i}", "a") for i in range(5)])
+    found = dataset(tmp_path, None, "train: train.jsonl, test: test.jsonl")
+    assert [s.question for s in found.test] == [f"t{i}" for i in range(5)]
+    assert (len(found.train), len(found.dev)) == (36, 4), "dev is cut from train"
+    assert sorted(found.sha256) == ["test", "train"]
+    write(tmp_path / "dev.jsonl", [turn("d", "a")])
+    found = dataset(tmp_path, None, "train: train.jsonl, dev: dev.jsonl, test: test.jsonl")
+    assert (len(found.train), len(found.dev), len(found.test)) == (40, 1, 5)
+
+
+def test_columns_make_chats_of_table_rows(tmp_path: Path) -> None:
+    lines = [f'q{i},"a, {i}",de' for i in range(10)]
+    (tmp_path / "rows.csv").write_text("\n".join(["question,reply,lang", *lines]), encoding="utf-8")
+    found = dataset(
+        tmp_path,
+        None,
+        "path: rows.csv, slices: [metadata.lang], columns: {template: 'Say: {question}', output: reply, system: S}",
+    )
+    first = all_samples(found)[0]
+    assert [(m.role, m.text) for m in first.messages] == [("system", "S"), ("user", "Say: q0")]
+    assert first.references == ("a, 0",)
+    assert first.tags == {"lang": "de"}
+
+
+def test_a_wrong_column_is_told_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("question,reply\nq,a\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"rows\.csv:2: .*questoin"):
+        chat_rows(tmp_path / "rows.csv", Columns(input="questoin", output="reply"))
+
+
+@pytest.mark.parametrize(
+    ("values", "data", "words"),
+    [
+        (
+            [turn("q", "a"), {"messages": []}],
+            "path: rows.jsonl",
+            ["rows.jsonl:2: messages: a list of messages is needed"],
+        ),
+        (
+            [{"messages": [{"role": "user", "content": "q"}]}] * 3,
+            "path: rows.jsonl",
+            ["rows.jsonl:1: no assistant answer", "rows.jsonl:3: no assistant answer"],
+        ),
+        (
+            [turn("q", "a")],
+            "path: rows.jsonl, answer: 3",
+            ["rows.jsonl:1: data.answer is 3, but the row has 1 assistant"],
+        ),
+        (
+            [turn("q", "a", metadata={"customer": 1})],
+            "path: rows.jsonl, split: {group_by: metadata.customr}",
+            [
+                "rows.jsonl:1: data.split.group_by is 'metadata.customr', which this row lacks",
+                "metadata.customer",
+            ],
+        ),
+        (
+            [turn("q", "a")],
+            "path: rows.jsonl, slices: [metadata.x]",
+            ["data.slices is 'metadata.x'", "It has: none"],
+        ),
+        (
+            [turn("q", "a", metadata={"also": {"x": 1}})],
+            "path: rows.jsonl, references: metadata.also",
+            ["rows.jsonl:1: data.references is 'metadata.also', which is no text or list of texts"],
+        ),
+        ([turn("q", "a")], "path: rows.jsonl", ["too few samples for the split (train 1, dev 0, test 0)"]),
+        (
+            [turn(f"q{i}", "a", metadata={"g": 1}) for i in range(50)],
+            "path: rows.jsonl, split: {group_by: metadata.g}",
+            ["too few samples", "does not join everything into one group"],
+        ),
+    ],
+)
+def test_errors_name_the_place(
+    tmp_path: Path, values: list[dict[str, Any]], data: str, words: list[str]
+) -> None:
+    with pytest.raises(DataError) as caught:
+        dataset(tmp_path, values, data)
+    message = str(caught.value)
+    assert not [word for word in words if word not in message], message
+    assert message.count("messages: ") <= 1, "the place is told once"
+
+
+def test_many_faults_are_counted(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        dataset(tmp_path, [{"messages": []}] * 50)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 21
+    assert lines[-1] == "… and 30 more"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "no rows"),
+        (b"\x1f\x8b\x08", "gzip archive"),
+        (b"{\n", "rows.jsonl:1"),
+        (b"[1]\n", "rows.jsonl:1"),
+    ],
+)
+def test_unreadable_files_are_told(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        dataset(tmp_path)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"rows\.jsonl"):
+        dataset(tmp_path)

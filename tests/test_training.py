@@ -1,0 +1,399 @@
+"""LoRA training on a real tiny model: which tokens train, how the loss is counted, exact resume."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import make_tiny_model
+from validators.encoding import encode
+from validators.examples import Example, Message
+from validators.tokens import HuggingFaceTokenizer, load_hf_tokenizer
+from workbench.backends import Request
+from workbench.backends.hf import HfBackend
+from workbench.experiment import HfBackend as HfSettings
+from workbench.records import Prompt
+from workbench.runs import Run
+from workbench.training import TrainingError, TrainingSettings, TrainingSummary, encode_rows, train_lora
+from workbench.training.lora import _trainer_class
+from workbench.training.rows import IGNORED, collate
+
+QUIET = lambda *_: None  # noqa: E731
+PAIRS = [
+    ("the pump", "silent"),
+    ("the tank", "leaks"),
+    ("route bench", "water"),
+    ("post late till", "charge"),
+    ("pump and tank", "the bench"),
+    ("is the till late", "late"),
+    ("system", "route: water"),
+    ("user", "post/late till"),
+]
+
+
+# Dev rows that are answered ever worse: best is the first epoch, of 4 steps.
+RISING: dict[str, Any] = {"epochs": 3, "learning_rate": 0.03}
+
+
+def other() -> dict[str, Example]:
+    rows = [("the pump", "zebra quick fox jumps over dogs"), ("late route", "xylophone, my friend, is big")]
+    return {f"d{i}": chat(q, a, 20 + i) for i, (q, a) in enumerate(rows)}
+
+
+def chat(question: str, answer: str, line: int = 1, weight: int | None = None) -> Example:
+    return Example((Message("user", question), Message("assistant", answer, weight=weight)), line=line)
+
+
+def examples(count: int = 8) -> dict[str, Example]:
+    return {f"s{i}": chat(q, a, i + 1) for i, (q, a) in enumerate(PAIRS[:count])}
+
+
+def settings_for(folder: Path, **changed: Any) -> TrainingSettings:
+    plain = {
+        "name": "lora",
+        "model": "tiny",
+        "folder": folder,
+        "device": "cpu",
+        "dtype": "float32",
+        "epochs": 2,
+        "learning_rate": 1e-3,
+        "rank": 4,
+        "alpha": 8,
+        "batch_size": 2,
+        "max_length": 128,
+        "seed": 3,
+    }
+    return TrainingSettings(**(plain | changed))
+
+
+def train(
+    model: Path,
+    run: Path,
+    rows: Mapping[str, Example] | None = None,
+    dev: Mapping[str, Example] | None = None,
+    progress: Callable[[int, int, str], None] = QUIET,
+    **changed: Any,
+) -> TrainingSummary:
+    tokenizer = load_hf_tokenizer("tiny", model)
+    rows = examples() if rows is None else rows
+    return train_lora(settings_for(model, **changed), rows, dev or {}, tokenizer, Run(run), progress)
+
+
+def widened(folder: Path, factor: float) -> Path:
+    """The tiny model with wider ends: with the usual narrow ones no answer can become likely."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(make_tiny_model(folder))
+    with torch.no_grad():
+        model.lm_head.weight.mul_(factor)
+        model.model.embed_tokens.weight.mul_(factor)
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that gets worse on OTHER after its first epoch at RISING's learning rate."""
+    return widened(tmp_path_factory.mktemp("model"), 5)
+
+
+def loss_by_hand(model: Any, rows: list[dict[str, list[int]]], pad: int) -> float:
+    """Mean cross-entropy over the trained tokens, from the whole logits."""
+    import torch
+
+    batch = collate(rows, pad)
+    with torch.no_grad():
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    return float(
+        torch.nn.functional.cross_entropy(
+            logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten(), ignore_index=IGNORED
+        )
+    )
+
+
+# -- rows ----------------------------------------------------------------------------------------
+
+
+def test_labels_are_the_loss_mask(tiny_model: Path) -> None:
+    tokenizer = load_hf_tokenizer("tiny", tiny_model)
+    rows = encode_rows(examples(), tokenizer, 128)
+    for row, example in zip(rows, examples().values(), strict=True):
+        encoding = encode(example, tokenizer)
+        assert row["input_ids"] == list(encoding.ids)
+        assert row["labels"] == [
+            i if m else IGNORED for i, m in zip(encoding.ids, encoding.loss_mask, strict=True)
+        ]
+        trained = [i for i in row["labels"] if i != IGNORED]
+        # Pad and end of turn are one token here: the end of turn trains all the same.
+        assert trained[-1] == tokenizer.tokenizer.pad_token_id == tokenizer.tokenizer.eos_token_id
+
+
+def test_padding_is_masked_by_position_not_by_token(tiny_model: Path) -> None:
+    tokenizer = load_hf_tokenizer("tiny", tiny_model)
+    rows = encode_rows(examples(), tokenizer, 128)
+    batch = collate(rows, tokenizer.tokenizer.pad_token_id)
+    assert batch["input_ids"].shape == batch["attention_mask"].shape == batch["labels"].shape
+    for index, row in enumerate(rows):
+        length = len(row["input_ids"])
+        assert batch["labels"][index, :length].tolist() == row["labels"]
+        assert set(batch["labels"][index, length:].tolist()) <= {IGNORED}
+        assert batch["attention_mask"][index].sum() == length
+
+
+def test_rows_with_nothing_to_train_are_refused_by_line(tiny_model: Path) -> None:
+    tokenizer = load_hf_tokenizer("tiny", tiny_model)
+    rows = {
+        "good": chat("a", "b", 4),
+        "long": chat("the pump is silent " * 40, "b", 7),
+        "off": chat("a", "b", 9, weight=0),
+    }
+    with pytest.raises(TrainingError, match=r"2 of 3 rows at max_length 60.*lines 7, 9.*Raise max_length"):
+        encode_rows(rows, tokenizer, 60)
+
+
+def test_rows_the_template_cannot_mask_are_refused_by_line(tmp_path: Path) -> None:
+    folder = make_tiny_model(tmp_path, template="{% for m in messages %}{{ m['content'] }} {% endfor %}")
+    with pytest.raises(TrainingError, match=r"line 1: .*end-of-turn"):
+        encode_rows(examples(2), load_hf_tokenizer("tiny", folder), 60)
+
+
+# -- the loss ------------------------------------------------------------------------------------
+
+
+def trainer_for(model: Path, rows: list[dict[str, list[int]]], out: Path, **arguments: Any) -> Any:
+    import peft
+    import transformers
+
+    transformers.set_seed(0)
+    config = peft.LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    adapted = peft.get_peft_model(transformers.AutoModelForCausalLM.from_pretrained(model), config)
+    plain = {
+        "use_cpu": True,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "save_strategy": "no",
+        "max_grad_norm": 0.0,
+    }
+    plain |= {
+        "remove_unused_columns": False,
+        "optim": "sgd",
+        "learning_rate": 1.0,
+        "lr_scheduler_type": "constant",
+    }
+    return _trainer_class()(
+        model=adapted,
+        args=transformers.TrainingArguments(output_dir=str(out), **(plain | arguments)),
+        train_dataset=rows,
+        data_collator=functools.partial(collate, pad_id=1),
+    )
+
+
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_the_loss_is_plain_cross_entropy_over_the_trained_tokens(
+    tiny_model: Path, tmp_path: Path, count: int
+) -> None:
+    """Also where logits of the common prompt are left out."""
+    rows = encode_rows(examples(count), load_hf_tokenizer("tiny", tiny_model), 128)
+    trainer = trainer_for(tiny_model, rows, tmp_path)
+    ours = trainer.compute_loss(trainer.model, collate(rows, 1)).item()
+    assert ours == pytest.approx(loss_by_hand(trainer.model, rows, 1), rel=1e-6)
+    tokens = sum(t != IGNORED for r in rows for t in r["labels"])
+    whole_step = trainer.compute_loss(trainer.model, collate(rows, 1), num_items_in_batch=2 * tokens)
+    assert whole_step.item() == pytest.approx(ours / 2, rel=1e-6)
+
+
+def test_accumulated_batches_train_as_one(tiny_model: Path, tmp_path: Path) -> None:
+    """One step of 8 × 1, 4 × 2, 1 × 8 moves the weights the same: the whole step's tokens are the divisor."""
+    import torch
+
+    uneven = {f"s{i}": chat(q, " ".join([a] * (1 + i)), i) for i, (q, a) in enumerate(PAIRS)}
+    rows = encode_rows(uneven, load_hf_tokenizer("tiny", tiny_model), 256)
+    moved = []
+    for size in (8, 4, 1):
+        trainer = trainer_for(
+            tiny_model,
+            rows,
+            tmp_path,
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=8 // size,
+            max_steps=1,
+        )
+        before = [p.detach().clone() for p in trainer.model.parameters() if p.requires_grad]
+        trainer.train()
+        after = [p.detach() for p in trainer.model.parameters() if p.requires_grad]
+        moved.append(torch.cat([(a - b).flatten() for a, b in zip(after, before, strict=True)]))
+    assert moved[0].abs().max() > 1e-4
+    assert torch.allclose(moved[0], moved[1], atol=1e-6)
+    assert torch.allclose(moved[0], moved[2], atol=1e-6)
+
+
+# -- whole trainings -----------------------------------------------------------------------------
+
+
+def test_an_overfit_model_gives_the_answers_and_stops(tmp_path: Path) -> None:
+    folder = widened(tmp_path / "wide", 25)
+    run = tmp_path / "run"
+    train(folder, run, epochs=60, learning_rate=1e-2, rank=32, alpha=64, batch_size=4)
+    settings = HfSettings(kind="hf", model=str(folder), device="cpu", dtype="float32", max_new_tokens=16)
+    requests = [
+        Request(prompt=Prompt(id=q, messages=(Message("user", q),)), references=(a,)) for q, a in PAIRS
+    ]
+    answered = HfBackend(settings, tmp_path).answer(requests, adapter=Run(run).adapter_folder("lora"))
+    rows = {p.id: p for p in answered}
+    assert {q: rows[q].prediction for q, _ in PAIRS} == dict(PAIRS)
+    assert {r.finish_reason for r in rows.values()} == {"stop"}
+
+
+def test_the_adapter_folder_reloads_to_the_same_dev_loss(
+    model: Path, whole: tuple[Path, TrainingSummary]
+) -> None:
+    """And it is the best epoch's, though later epochs are worse."""
+    import peft
+    from transformers import AutoModelForCausalLM
+
+    run, summary = whole
+    log = [r for r in Run(run).training("lora") if "dev_loss" in r]
+    best = min(log, key=lambda r: r["dev_loss"])
+    assert (summary.best_step, summary.dev_loss) == (best["step"], best["dev_loss"])
+    assert summary.best_step == 4 and best["dev_loss"] < log[-1]["dev_loss"]
+    base = AutoModelForCausalLM.from_pretrained(model)
+    adapted = peft.PeftModel.from_pretrained(base, Run(run).adapter_folder("lora")).eval()
+    rows = encode_rows(other(), load_hf_tokenizer("tiny", model), 128)
+    assert loss_by_hand(adapted, rows, 1) == pytest.approx(summary.dev_loss, rel=1e-5)
+
+
+def test_the_adapter_folder_names_the_model_and_no_place(tiny_model: Path, tmp_path: Path) -> None:
+    summary = train(tiny_model, tmp_path / "run")
+    folder = Run(tmp_path / "run").adapter_folder("lora")
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "tiny" and config["peft_type"] == "LORA"
+    assert {p.name for p in folder.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    for path in (*folder.iterdir(), tmp_path / "run" / "contenders" / "lora" / "train.jsonl"):
+        assert str(tmp_path).encode() not in path.read_bytes()
+        assert str(tiny_model).encode() not in path.read_bytes()
+    assert not Run(tmp_path / "run").checkpoint_folder("lora").exists()
+    tokenizer: HuggingFaceTokenizer = load_hf_tokenizer("tiny", tiny_model)
+    encodings = [encode(e, tokenizer) for e in examples().values()]
+    assert (summary.examples, summary.steps) == (8, 8)
+    assert summary.tokens == 2 * sum(len(e.ids) for e in encodings)
+    assert summary.trained_tokens == 2 * sum(e.trained for e in encodings)
+
+
+def test_without_dev_rows_the_last_epoch_is_kept(tiny_model: Path, tmp_path: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    summary = train(tiny_model, tmp_path, progress=lambda done, total, _: steps.append((done, total)))
+    assert (summary.best_step, summary.dev_loss) == (None, None)
+    log = Run(tmp_path).training("lora")
+    assert [r["step"] for r in log if "loss" in r] == list(range(1, 9))
+    assert all(math.isfinite(r["loss"]) and r["learning_rate"] >= 0 and r["memory_mb"] > 0 for r in log)
+    assert steps[-1] == (8, 8)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tiny_model: Path, tmp_path: Path) -> None:
+    blobs = []
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        train(tiny_model, tmp_path / name, seed=seed)
+        blobs.append(weights(tmp_path / name))
+    assert blobs[0] == blobs[1] != blobs[2]
+
+
+@pytest.mark.parametrize("dev", [True, False])
+def test_a_loss_that_is_no_number_stops_with_the_cure(tiny_model: Path, tmp_path: Path, dev: bool) -> None:
+    with pytest.raises(TrainingError, match=r"Lower learning_rate"):
+        train(tiny_model, tmp_path, dev=examples(2) if dev else {}, learning_rate=1e30)
+    assert not Run(tmp_path).adapter_folder("lora").exists()
+
+
+# -- killed and resumed --------------------------------------------------------------------------
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.test_training import RISING, other, train
+def progress(step, total, _):
+    if step == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+train(Path(sys.argv[1]), Path(sys.argv[2]), dev=other(), progress=progress, **RISING)
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingSummary]:
+    """A training of three epochs that nobody interrupted."""
+    run = tmp_path_factory.mktemp("whole")
+    return run, train(model, run, dev=other(), **RISING)
+
+
+@pytest.fixture(scope="module")
+def killed(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same training, killed in the middle of its second epoch."""
+    run = tmp_path_factory.mktemp("killed") / "run"
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(model), str(run)],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    return run
+
+
+def weights(run: Path) -> bytes:
+    return (Run(run).adapter_folder("lora") / "adapter_model.safetensors").read_bytes()
+
+
+def told(run: Path) -> list[tuple[Any, ...]]:
+    return [(r["step"], r.get("loss"), r.get("dev_loss")) for r in Run(run).training("lora")]
+
+
+def test_a_killed_training_resumes_to_the_same_bytes(
+    model: Path, whole: tuple[Path, TrainingSummary], killed: Path, tmp_path: Path
+) -> None:
+    """In a folder of another name: the best checkpoint, noted by path, must be found there."""
+    folder = tmp_path / "moved"
+    shutil.copytree(killed, folder)
+    checkpoints = Run(folder).checkpoint_folder("lora")
+    assert [p.name for p in checkpoints.iterdir()] == ["checkpoint-4"]
+    shutil.move(killed, killed.with_name("gone"))
+    # What a kill within the next checkpoint leaves: a folder without the state, which is written last.
+    (checkpoints / "checkpoint-8").mkdir()
+    (checkpoints / "checkpoint-8" / "adapter_config.json").write_text("{}")
+    steps: list[int] = []
+    resumed = train(model, folder, dev=other(), progress=lambda done, *_: steps.append(done), **RISING)
+    run, summary = whole
+    assert min(steps) == 5  # the first epoch was not trained again
+    assert weights(folder) == weights(run)
+    assert (resumed.steps, resumed.best_step, resumed.dev_loss) == (
+        summary.steps,
+        summary.best_step,
+        summary.dev_loss,
+    )
+    assert told(folder) == told(run)
+    assert not checkpoints.exists()
+
+
+def test_a_training_killed_after_its_last_step_only_saves(
+    model: Path, whole: tuple[Path, TrainingSummary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("workbench.training.lora._save_adapter", stop)
+        train(model, tmp_path, dev=other(), **RISING)
+    steps: list[int] = []
+    train(model, tmp_path, dev=other(), progress=lambda done, *_: steps.append(done), **RISING)
+    assert steps == []
+    assert weights(tmp_path) == weights(whole[0])
+    assert told(tmp_path) == told(whole[0])

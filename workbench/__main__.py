@@ -1,0 +1,7 @@
+"""`python -m workbench`: the command line without the installed script."""
+
+from __future__ import annotations
+
+from .cli import main
+
+main()

@@ -1,0 +1,237 @@
+"""One contender's part of the plan: prompts counted on real rows, time, memory, USD, training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from statistics import fmean
+
+from validators.encoding import encode
+from validators.examples import Message
+from validators.tokens import TokenizerError
+
+from .backends import cost_usd
+from .contenders import is_tuned, with_system
+from .data import Dataset
+from .estimates import answering_bytes, seconds_to_answer, seconds_to_train, training_bytes
+from .experiment import Brought, Experiment, FewShot, FineTuned, HfBackend, Rag
+from .experiment import Contender as Settings
+from .means import Means, count_prompt
+from .records import Sample
+from .retrieval import chunk, load_corpus
+
+# The mean of this many rows or passages is near enough; a corpus can hold a million.
+MEASURED = 200
+
+Messages = tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """One training. Tokens are over all epochs; None where the model's tokenizer or size is not here."""
+
+    rows: int
+    steps: int
+    tokens: int | None = None
+    trained_tokens: int | None = None
+    truncated_rows: int | None = None
+    minutes: float | None = None
+    memory_gb: float | None = None
+    usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContenderPlan:
+    """What one contender would take; None is unknown.
+
+    `prompt_tokens` is a sample's mean, `completion_tokens` the most a sample may get; `total_tokens`,
+    `minutes` and `usd` are for all requests, at that most. `exact` tells counted prompts from estimates.
+    """
+
+    name: str
+    kind: str
+    model: str
+    requests: int
+    prompt_tokens: float | None
+    completion_tokens: int | None
+    total_tokens: int | None
+    exact: bool
+    minutes: float | None
+    memory_gb: float | None
+    usd: float | None
+    training: TrainingPlan | None = None
+    notes: tuple[str, ...] = ()
+
+
+def plan_brought(settings: Brought, dataset: Dataset) -> ContenderPlan:
+    """Answers from a file: nothing is asked and nothing spent."""
+    return ContenderPlan(
+        settings.name, settings.kind, settings.path, len(dataset.test), *(None,) * 3, True, 0.0, None, 0.0
+    )
+
+
+def plan_contender(
+    settings: Settings, experiment: Experiment, dataset: Dataset, means: Means
+) -> ContenderPlan:
+    """Plan a contender that asks a backend. Raises CorpusError."""
+    backend = experiment.backend_of(settings)
+    asked = list(dataset.test)
+    if isinstance(settings, FineTuned) and sum(map(is_tuned, experiment.contenders)) > 1:
+        asked += dataset.dev  # which of several tuned contenders is judged is chosen there
+    prompts = _prompt_tokens(settings, experiment, dataset, asked, means)
+    notes = means.notes
+    if refused := len(asked) - len(prompts):
+        notes += (
+            f"the chat template refuses {refused} of {len(asked)} prompts: their answers will be errors",
+        )
+    new = None if means.model_free else backend.max_new_tokens
+    planned = ContenderPlan(
+        name=settings.name,
+        kind=settings.kind,
+        model=means.model,
+        requests=len(asked),
+        prompt_tokens=fmean(prompts) if prompts else None,
+        completion_tokens=new,
+        total_tokens=round(sum(prompts)) + (new or 0) * len(prompts),
+        exact=means.exact and not isinstance(settings, FewShot | Rag),
+        minutes=0.0 if means.model_free else None,
+        memory_gb=None,
+        usd=0.0 if means.model_free else cost_usd(backend, round(sum(prompts)), (new or 0) * len(prompts)),
+        notes=notes,
+    )
+    if isinstance(backend, HfBackend):
+        planned = _on_this_machine(planned, prompts, backend, experiment, means)
+    if isinstance(settings, FineTuned) and settings.adapter is None:
+        planned = replace(planned, training=_training(settings, experiment, dataset, means))
+    return planned
+
+
+def _on_this_machine(
+    planned: ContenderPlan, prompts: Sequence[float], backend: HfBackend, experiment: Experiment, means: Means
+) -> ContenderPlan:
+    """Memory and minutes of a local model, and their USD where tokens have no price."""
+    if means.size is None or not prompts:
+        return planned
+    memory = answering_bytes(
+        means.size,
+        means.dtype,
+        rows=min(backend.batch_size, len(prompts)),
+        longest=math.ceil(max(prompts)),
+        new_tokens=backend.max_new_tokens,
+    )
+    planned = replace(planned, memory_gb=memory / 1e9)
+    if means.speed is None:
+        return planned
+    seconds = seconds_to_answer(
+        means.size,
+        means.speed,
+        prompt_tokens=sum(prompts),
+        requests=len(prompts),
+        batch_size=backend.batch_size,
+        new_tokens=backend.max_new_tokens,
+    )
+    usd = planned.usd if planned.usd is not None else hours_usd(seconds, experiment)
+    return replace(planned, minutes=seconds / 60, usd=usd)
+
+
+def hours_usd(seconds: float, experiment: Experiment) -> float | None:
+    """USD of local time; None unless the experiment names the hour's price (0 where it is free)."""
+    costs = experiment.decision.costs
+    named = "gpu_usd_per_hour" in costs.model_fields_set
+    return seconds * costs.gpu_usd_per_hour / 3600 if named else None
+
+
+# -- tokens ------------------------------------------------------------------------------------------
+
+
+def _prompt_tokens(
+    settings: Settings, experiment: Experiment, dataset: Dataset, asked: Sequence[Sample], means: Means
+) -> list[float]:
+    """Prompt tokens of each sample: its own counted, shots and passages by their mean over real rows."""
+    system = getattr(settings, "system", None)
+    counted = [(s, count_prompt(means, s, with_system(s.messages, system))) for s in asked]
+    own = [(s, n) for s, n in counted if n is not None]
+    if not own:
+        return []
+    sample, tokens = own[0]
+    messages = with_system(sample.messages, system)
+
+    def added(changed: Iterable[Messages]) -> float:
+        """Mean tokens that a change of the first sample's prompt adds to it."""
+        counts = [count_prompt(means, sample, m) for m in changed]
+        known = [n - tokens for n in counts if n is not None]
+        return fmean(known) if known else 0.0
+
+    extra = 0.0
+    if isinstance(settings, FewShot):
+        extra = settings.examples * added(_with_shot(messages, s) for s in dataset.train[:MEASURED])
+    elif isinstance(settings, Rag):
+        documents = load_corpus(experiment.resolve(experiment.data.corpus or ""))
+        passages = islice((piece.text for d in documents for piece in chunk(d)), MEASURED)
+        extra = settings.top_k * added(_with_passage(messages, p) for p in passages)
+    return [n + extra for _, n in own]
+
+
+def _with_shot(messages: Messages, shot: Sample) -> Messages:
+    """An example shown before the question, as few-shot prompts have it."""
+    system = tuple(m for m in messages if m.role == "system")
+    asked = tuple(m for m in messages if m.role != "system")
+    turns = tuple(m for m in shot.messages if m.role != "system")
+    return (*system, *turns, Message("assistant", shot.references[0]), *asked)
+
+
+def _with_passage(messages: Messages, passage: str) -> Messages:
+    """A passage put before the last user message, as retrieval prompts have it."""
+    place = max((i for i, m in enumerate(messages) if m.role == "user"), default=None)
+    if place is None:
+        return messages
+    text = f"{passage}\n\n{messages[place].text}"
+    return (*messages[:place], Message("user", text), *messages[place + 1 :])
+
+
+# -- training ----------------------------------------------------------------------------------------
+
+
+def _training(settings: FineTuned, experiment: Experiment, dataset: Dataset, means: Means) -> TrainingPlan:
+    """Rows, steps and tokens as the trainer would see them; time and memory from the model's size."""
+    examples = [dataset.conversations[s.id] for s in dataset.train if s.id in dataset.conversations]
+    steps = max(1, math.ceil(math.ceil(len(examples) / settings.batch_size) * settings.epochs))
+    planned = TrainingPlan(rows=len(examples), steps=steps)
+    if means.tokenizer is None or not examples:
+        return planned
+    encodings = []
+    for example in examples:
+        try:
+            encodings.append(encode(example, means.tokenizer, settings.max_length))
+        except TokenizerError:
+            continue  # the trainer names these rows and stops; the plan counts the others
+    if not encodings:
+        return planned
+    tokens = round(sum(len(e.ids) for e in encodings) * settings.epochs)
+    planned = replace(
+        planned,
+        tokens=tokens,
+        trained_tokens=round(sum(e.trained for e in encodings) * settings.epochs),
+        truncated_rows=sum(e.truncated > 0 for e in encodings),
+    )
+    if means.size is None:
+        return planned
+    memory = training_bytes(
+        means.size,
+        means.dtype,
+        rank=settings.rank,
+        rows=min(settings.batch_size, len(encodings)),
+        longest=max(len(e.ids) for e in encodings),
+        answer=max(_from_first_trained(e.loss_mask) for e in encodings),
+    )
+    planned = replace(planned, memory_gb=memory / 1e9)
+    if means.speed is None:
+        return planned
+    seconds = seconds_to_train(means.size, means.speed, tokens=tokens, steps=steps)
+    return replace(planned, minutes=seconds / 60, usd=hours_usd(seconds, experiment))
+
+
+def _from_first_trained(mask: Sequence[int]) -> int:
+    return len(mask) - mask.index(1) if 1 in mask else 0
