@@ -9,6 +9,7 @@ import pytest
 
 # Two test processes on two cores: more threads than cores make every matrix product wait.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 CHATML = (

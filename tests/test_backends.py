@@ -1,12 +1,7 @@
-"""Backends: local generation against transformers' own, and a server that misbehaves on purpose."""
+"""Backends: local generation against transformers' own, echo and replay."""
 
 from __future__ import annotations
 
-import json
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +12,7 @@ from tests.conftest import make_tiny_model
 from validators.examples import Message
 from workbench.backends import BackendError, Request, open_backend
 from workbench.backends.hf import HfBackend
-from workbench.experiment import EchoBackend, OpenAIBackend, ReplayBackend
+from workbench.experiment import EchoBackend, ReplayBackend
 from workbench.experiment import HfBackend as HfSettings
 from workbench.records import Prediction, Prompt
 
@@ -28,7 +23,6 @@ QUESTIONS = [
     "till",
     "the tank leaks / post late",
 ]
-KEY = "sk-canary-0123456789"
 
 
 def ask(text: str, reference: str = "the tank", name: str | None = None) -> Request:
@@ -155,6 +149,20 @@ def test_the_reason_for_stopping_is_told(tiny_model: Path, tmp_path: Path) -> No
         1,
         "",
     )
+
+
+def test_the_token_that_ends_a_turn_in_training_stops_though_no_setting_names_it(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, GenerationConfig
+
+    folder = make_tiny_model(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    turn_end = tokenizer.eos_token_id
+    tokenizer.eos_token = "<|im_start|>"
+    tokenizer.save_pretrained(folder)
+    GenerationConfig(eos_token_id=tokenizer.eos_token_id).save_pretrained(folder)
+    backend = local(folder)
+    answers(backend, [ask("till")])
+    assert backend._stop_ids() == {turn_end, tokenizer.eos_token_id} and turn_end != tokenizer.eos_token_id
 
 
 def test_a_resumed_run_forms_the_same_batches(tiny_model: Path) -> None:
@@ -287,190 +295,3 @@ def test_a_broken_recording_is_refused(tmp_path: Path, text: str | None, words: 
         (tmp_path / "answers.jsonl").write_text(text)
     with pytest.raises(BackendError, match=words):
         open_backend(ReplayBackend(kind="replay", path="answers.jsonl"), base=tmp_path)
-
-
-# -- a server ------------------------------------------------------------------------------------
-
-Reply = tuple[int, dict[str, str], Any]
-
-
-def good(text: str = "fine") -> Reply:
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
-    usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
-    return (
-        200,
-        {},
-        {
-            "id": "1",
-            "object": "chat.completion",
-            "created": 1,
-            "model": "m",
-            "choices": [choice],
-            "usage": usage,
-        },
-    )
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[[Callable[[dict[str, Any], int], Reply]], tuple[str, list[dict[str, Any]]]]]:
-    """Start servers that answer by a function of (request body, how many came before)."""
-    running: list[ThreadingHTTPServer] = []
-
-    def start(behave: Callable[[dict[str, Any], int], Reply]) -> tuple[str, list[dict[str, Any]]]:
-        asked: list[dict[str, Any]] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                asked.append(body | {"authorization": self.headers["Authorization"]})
-                status, headers, answer = behave(asked[-1], len(asked) - 1)
-                blob = json.dumps(answer).encode()
-                self.send_response(status)
-                for key, value in {
-                    "Content-Type": "application/json",
-                    "Content-Length": str(len(blob)),
-                    **headers,
-                }.items():
-                    self.send_header(key, value)
-                self.end_headers()
-                self.wfile.write(blob)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        running.append(server)
-        return f"http://127.0.0.1:{server.server_port}/v1", asked
-
-    yield start
-    for server in running:
-        server.shutdown()
-        server.server_close()
-
-
-def remote(monkeypatch: pytest.MonkeyPatch, url: str, **changed: Any) -> Any:
-    monkeypatch.setenv("TEST_KEY", KEY)
-    settings = {
-        "model": "m",
-        "base_url": url,
-        "api_key_env": "TEST_KEY",
-        "concurrency": 1,
-        "price": (1.0, 2.0),
-    } | changed
-    return open_backend(OpenAIBackend(kind="openai", **settings), base=Path())
-
-
-@pytest.fixture
-def few_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.backends.openai_server.ATTEMPTS", 2)
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
-    monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 0.01)
-
-
-def test_a_server_answers(monkeypatch: pytest.MonkeyPatch, serve: Any) -> None:
-    url, asked = serve(lambda body, _: good(body["messages"][-1]["content"].upper()))
-    rows = answers(remote(monkeypatch, url, concurrency=4, max_new_tokens=9), [ask(q) for q in QUESTIONS])
-    assert {k: v.prediction for k, v in rows.items()} == {q: q.upper() for q in QUESTIONS}
-    row = rows["till"]
-    assert (row.prompt_tokens, row.completion_tokens, row.usd, row.finish_reason) == (
-        7,
-        2,
-        pytest.approx(11e-6),
-        "stop",
-    )
-    assert {a["authorization"] for a in asked} == {f"Bearer {KEY}"}
-    first = asked[0]
-    assert (first["temperature"], first["max_completion_tokens"], first["model"]) == (0, 9, "m")
-    assert "tools" not in first and "weight" not in str(first["messages"])
-
-
-def test_a_busy_server_is_asked_again(
-    monkeypatch: pytest.MonkeyPatch, serve: Any, few_attempts: None
-) -> None:
-    url, asked = serve(
-        lambda _, n: (429, {"Retry-After": "0"}, {"error": {"message": "slow down"}}) if n == 0 else good()
-    )
-    rows = answers(remote(monkeypatch, url), [ask("till")])
-    assert rows["till"].prediction == "fine" and len(asked) == 2
-
-
-@pytest.mark.parametrize(
-    ("reply", "words"),
-    [
-        ((500, {}, {"error": {"message": f"boom {KEY}"}}), "InternalServerError"),
-        ((400, {}, {"error": {"message": "context too long"}}), "context too long"),
-        (
-            (200, {}, {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": []}),
-            "no choices",
-        ),
-    ],
-)
-def test_a_failed_request_is_an_error_row(
-    monkeypatch: pytest.MonkeyPatch, serve: Any, few_attempts: None, reply: Reply, words: str
-) -> None:
-    url, _ = serve(lambda body, _: reply if body["messages"][-1]["content"] == "till" else good())
-    rows = answers(remote(monkeypatch, url), [ask("till"), ask("the pump")])
-    assert words in (rows["till"].error or "") and rows["till"].prediction is None
-    assert rows["the pump"].prediction == "fine"
-    assert KEY not in str(rows)
-
-
-@pytest.mark.parametrize("status", [401, 403, 404])
-def test_a_refusal_for_all_stops_the_run(monkeypatch: pytest.MonkeyPatch, serve: Any, status: int) -> None:
-    """The first answer is kept, what was not sent yet is not sent, and the key is not repeated."""
-    wrong = (status, {}, {"error": {"message": f"no: {KEY}"}})
-    url, asked = serve(lambda _, n: good() if n == 0 else wrong)
-    kept = []
-    with pytest.raises(BackendError, match="TEST_KEY") as caught:
-        for row in remote(monkeypatch, url).answer([ask(str(n)) for n in range(200)]):
-            kept.append(row)
-    assert [r.prediction for r in kept] == ["fine"]
-    assert len(asked) < 50
-    assert KEY not in str(caught.value) and "[key]" in str(caught.value)
-
-
-def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch, few_attempts: None) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-    with pytest.raises(BackendError, match="cannot be reached") as caught:
-        answers(remote(monkeypatch, url), [ask(str(n)) for n in range(50)])
-    assert url in str(caught.value) and KEY not in str(caught.value)
-
-
-def test_a_slow_answer_is_one_error_row(
-    monkeypatch: pytest.MonkeyPatch, serve: Any, few_attempts: None
-) -> None:
-    hold = threading.Event()
-    monkeypatch.setattr("workbench.backends.openai_server.TIMEOUT_SECONDS", 0.3)
-
-    def behave(body: dict[str, Any], _: int) -> Reply:
-        if body["messages"][-1]["content"] == "till":
-            hold.wait(3)
-        return good()
-
-    url, _ = serve(behave)
-    rows = answers(remote(monkeypatch, url), [ask("till"), ask("the pump")])
-    hold.set()
-    assert "APITimeoutError" in (rows["till"].error or "") and rows["the pump"].prediction == "fine"
-
-
-def test_done_requests_are_not_sent(monkeypatch: pytest.MonkeyPatch, serve: Any) -> None:
-    url, asked = serve(lambda *_: good())
-    rows = answers(remote(monkeypatch, url), [ask("till"), ask("the pump")], done=frozenset(["till"]))
-    assert set(rows) == {"the pump"} and len(asked) == 1
-
-
-def test_a_server_takes_no_adapter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(BackendError, match="cannot load a local adapter"):
-        answers(remote(monkeypatch, "http://127.0.0.1:1/v1"), [ask("till")], adapter=tmp_path)
-
-
-def test_offline_and_keyless_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = OpenAIBackend(kind="openai", model="m", api_key_env="TEST_KEY")
-    monkeypatch.delenv("TEST_KEY", raising=False)
-    with pytest.raises(BackendError, match="set the variable TEST_KEY"):
-        open_backend(settings, base=Path())
-    with pytest.raises(BackendError, match="--offline"):
-        open_backend(settings, base=Path(), offline=True)

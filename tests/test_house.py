@@ -39,7 +39,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         *("proposal", "proposal_columns", "proposal_text"),
     ),
     5: ("runner", "predictor"),
-    6: ("cli", "apps"),
+    6: ("cli", "__main__", "apps"),
 }
 FLOOR_OF = {
     name if name in PACKAGES else f"workbench.{name}": floor

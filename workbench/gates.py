@@ -118,8 +118,10 @@ def _cut_answers(case: Case) -> Gate | None:
     """Answers stopped by the token limit before they were even as long as the reference.
 
     A rambling answer that was cut later has said more than the reference already: going on would not
-    have turned it into the reference.
+    have turned it into the reference. Likelihoods do not depend on the answers at all.
     """
+    if METRICS[case.experiment.primary].needs == "likelihood":
+        return None
     for e in case.evidence:
         cut = [
             p

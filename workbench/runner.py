@@ -7,6 +7,7 @@ cheap stages are done again (they give the same bytes), contenders keep every fi
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +19,12 @@ from typing import Any, Protocol
 from validators import estimate_cost, lint
 from validators.assets import AssetError
 from validators.linter import LintReport, lint_rows
+from validators.tokens import load_tokenizer
 
 from .contest import Contest
 from .data import Dataset, prepare, read_files
 from .evidence import compare_all, gather
-from .experiment import Experiment, settings_hash
+from .experiment import Experiment, FineTuned, settings_hash
 from .gates import blocking
 from .records import Verdict
 from .report import write_report
@@ -197,10 +199,16 @@ def cost_stage(session: Session, folder: Run | None, dataset: Dataset) -> dict[s
     experiment = session.experiment
     tuned = next((c for c in experiment.contenders if c.kind == "fine-tuned"), experiment.contenders[0])
     model = experiment.backend_of(tuned).model
-    epochs = getattr(tuned, "epochs", "auto")
     examples = [dataset.conversations[s.id] for s in dataset.train if s.id in dataset.conversations]
     try:
-        bill = estimate_cost(examples, model, epochs=epochs).as_dict()
+        bill = estimate_cost(
+            examples,
+            model,
+            epochs=math.ceil(tuned.epochs) if isinstance(tuned, FineTuned) else "auto",
+            max_length=tuned.max_length if isinstance(tuned, FineTuned) else None,
+            tokenizer=load_tokenizer(model, base=experiment.folder, offline=session.offline),
+            today=session.today,
+        ).as_dict()
     except (AssetError, ValueError) as error:
         bill = {"model": model, "examples": len(examples), "tokens": None, "usd": None, "reason": str(error)}
     if folder is not None:

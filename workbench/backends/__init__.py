@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -61,23 +60,31 @@ class Backend(Protocol):
         ...
 
 
-def _hf(settings: BackendSettings, base: Path, offline: bool) -> Backend:
-    return importlib.import_module(".hf", __package__).HfBackend(settings, base, offline=offline)
+def _hf(settings: Any, base: Path, offline: bool) -> Backend:
+    from .hf import HfBackend
+
+    return HfBackend(settings, base, offline=offline)
 
 
-def _openai(settings: BackendSettings, base: Path, offline: bool) -> Backend:
-    return importlib.import_module(".openai_server", __package__).OpenAIBackend(settings, offline=offline)
+def _openai(settings: Any, base: Path, offline: bool) -> Backend:
+    from .openai_server import OpenAIBackend
+
+    return OpenAIBackend(settings, offline=offline)
 
 
-def _echo(settings: BackendSettings, base: Path, offline: bool) -> Backend:
-    return importlib.import_module(".echo", __package__).EchoBackend()
+def _echo(settings: Any, base: Path, offline: bool) -> Backend:
+    from .echo import EchoBackend
+
+    return EchoBackend()
 
 
-def _replay(settings: BackendSettings, base: Path, offline: bool) -> Backend:
-    return importlib.import_module(".replay", __package__).ReplayBackend(base / settings.path)
+def _replay(settings: Any, base: Path, offline: bool) -> Backend:
+    from .replay import ReplayBackend
+
+    return ReplayBackend(base / settings.path)
 
 
-BACKENDS: dict[str, Callable[[BackendSettings, Path, bool], Backend]] = {
+BACKENDS: dict[str, Callable[[Any, Path, bool], Backend]] = {
     "hf": _hf,
     "openai": _openai,
     "echo": _echo,

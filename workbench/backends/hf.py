@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import gc
 import time
 from collections.abc import Iterator, Sequence
@@ -181,7 +182,17 @@ class HfBackend:
     def _stop_ids(self) -> set[int]:
         configured = self._model.generation_config.eos_token_id
         ids = configured if isinstance(configured, list) else [configured]
-        return {i for i in (*ids, self.tokenizer.tokenizer.eos_token_id) if i is not None}
+        own = self.tokenizer.tokenizer.eos_token_id
+        return {i for i in (*ids, own, self._turn_end) if i is not None}
+
+    @functools.cached_property
+    def _turn_end(self) -> int | None:
+        """The token that ends a turn in training: a tuned model stops there, whatever its settings say."""
+        try:
+            turn = encode(Example((Message("user", "a"), Message("assistant", "b"))), self.tokenizer)
+        except TokenizerError:
+            return None
+        return max(zip(turn.loss_mask, range(len(turn.ids)), turn.ids, strict=True))[2]
 
     def _pad_id(self) -> int:
         pad = self.tokenizer.tokenizer.pad_token_id

@@ -68,6 +68,8 @@ def _similar(settings: FewShot, setting: Setting) -> Chooser:
     known = embedder.embed([s.question for s in setting.train])
 
     def choose(samples: Sequence[Sample]) -> list[list[Sample]]:
+        if not samples:
+            return []
         # Rounded, so that equal texts tie exactly and the earlier one wins on every machine.
         nearness = (embedder.embed([s.question for s in samples]) @ known.T).round(5)
         order = (-nearness).argsort(axis=1, kind="stable")[:, : settings.examples]

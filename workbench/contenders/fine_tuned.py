@@ -63,18 +63,21 @@ def _check_adapter(folder: Path, name: str) -> None:
     """An adapter folder as peft writes it: config and safetensors weights."""
     try:
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except OSError:
         raise ContenderError(
             f"contender {name!r}: {folder} holds no adapter_config.json, so it is no adapter folder of peft."
         ) from None
     except ValueError as error:
-        raise ContenderError(f"contender {name!r}: {folder / 'adapter_config.json'} is damaged ({error}).") from None
+        raise ContenderError(
+            f"contender {name!r}: {folder / 'adapter_config.json'} is damaged ({error})."
+        ) from None
     if not (folder / "adapter_model.safetensors").exists():
         raise ContenderError(
             f"contender {name!r}: {folder} holds no adapter_model.safetensors; other weight formats are not read."
         )
-    if config.get("peft_type") != "LORA":
-        raise ContenderError(f"contender {name!r}: {folder} is a {config.get('peft_type')} adapter, LORA is supported.")
+    kind = config.get("peft_type") if isinstance(config, dict) else None
+    if kind != "LORA":
+        raise ContenderError(f"contender {name!r}: {folder} is an adapter of kind {kind}, LORA is supported.")
 
 
 def _ids(samples: Sequence[Sample]) -> list[str]:

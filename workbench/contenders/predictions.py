@@ -46,7 +46,9 @@ class PredictionsFile:
         except DataError as error:
             raise ContenderError(f"contender {settings.name!r}: {error}") from None
         for row in rows:
-            key = next(((k, str(row.value[k])) for k in ("id", "input") if k in row.value), None)
+            key = next(
+                ((k, str(row.value[k])) for k in ("id", "input") if row.value.get(k) is not None), None
+            )
             if key is None or not ("prediction" in row.value or row.value.get("error")):
                 raise ContenderError(
                     f"contender {settings.name!r}: {path}:{row.line}: a row needs `prediction`, and `id` or `input` "
@@ -101,7 +103,7 @@ class PredictionsFile:
                 completion_tokens=row.get("completion_tokens"),
                 seconds=row.get("seconds"),
                 usd=row.get("usd", None if per_1000 is None else per_1000 / 1000),
-                finish_reason=row.get("finish_reason"),
+                finish_reason=_text(row["finish_reason"]) if row.get("finish_reason") else None,
                 error=_text(error) if error else None,
             )
 

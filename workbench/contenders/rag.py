@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from validators.examples import Message
-
 from ..experiment import Rag
 from ..records import Passage, Prompt, Sample
 from ..retrieval import chunk, load_corpus, open_index
@@ -26,16 +24,21 @@ def fit_rag(settings: Rag, setting: Setting) -> Fitted:
         found = index.search([s.question for s in samples], settings.top_k, settings.retriever)
         return [_prompt(s, passages, settings.system) for s, passages in zip(samples, found, strict=True)]
 
-    return Fitted(prompts, needed_backend(setting), notes={"documents": len(documents), "chunks": len(chunks)})
+    return Fitted(
+        prompts, needed_backend(setting), notes={"documents": len(documents), "chunks": len(chunks)}
+    )
 
 
 def _prompt(sample: Sample, passages: list[Passage], system: str | None) -> Prompt:
     """Put the passages, the best first, before the last user message."""
     messages = list(with_system(sample.messages, system))
-    place = max(i for i, m in enumerate(messages) if m.role == "user")
+    place = max((i for i, m in enumerate(messages) if m.role == "user"), default=None)
+    if place is None:
+        # Nobody asked anything, so nothing was looked up.
+        return Prompt(id=sample.id, messages=tuple(messages), tools=sample.tools)
     context = "\n\n".join(p.text for p in passages)
     text = f"{context}\n\n---\n\n{messages[place].text}" if passages else messages[place].text
-    messages[place] = Message("user", text)
+    messages[place] = msgspec.structs.replace(messages[place], content=text)
     return Prompt(
         id=sample.id,
         messages=tuple(messages),

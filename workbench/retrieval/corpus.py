@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,6 +117,6 @@ def chunk(document: Document, words: int = CHUNK_WORDS) -> list[Chunk]:
 
 def _move_dangling_headings(pieces: list[list[str]]) -> None:
     """A heading at the end of a piece belongs to the next."""
-    for before, after in zip(pieces, pieces[1:], strict=False):
+    for before, after in itertools.pairwise(pieces):
         while before and before[-1].startswith("#") and "\n" not in before[-1]:
             after.insert(0, before.pop())

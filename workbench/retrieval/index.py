@@ -22,7 +22,8 @@ from .embedder import Embedder
 
 Retriever = Literal["bm25", "dense", "hybrid"]
 DENSE, SPARSE = "dense", "bm25"
-# Each retriever hands its best to the fusion; 60 is the constant of the reciprocal-rank-fusion paper.
+# Each retriever hands its best to the fusion; 60 is the constant of the reciprocal-rank-fusion paper, which
+# counts ranks from 1 (the engine counts from 0).
 PREFETCH = 50
 RRF_K = 60
 
@@ -49,7 +50,7 @@ class Index:
             if retriever != "dense":
                 words = self._bm25.embed_query(query)
                 sources.append(edge.Prefetch(limit, query=edge.Query.Nearest(words, using=SPARSE)))
-            fusion = {"prefetches": sources, "query": edge.Fusion.Rrf(k=RRF_K)}
+            fusion = {"prefetches": sources, "query": edge.Fusion.Rrf(k=RRF_K + 1)}
             alone = {"query": sources[0].query, "params": sources[0].params}
             asked = fusion if len(sources) > 1 else alone
             request = edge.QueryRequest(limit=top_k, with_payload=True, **asked)

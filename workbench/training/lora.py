@@ -105,7 +105,7 @@ def train_lora(
             ) from error
     state = trainer.state
     _save_adapter(trainer.model, settings, run.adapter_folder(settings.name))
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    _remove_whole(checkpoints)
     return TrainingSummary(
         examples=len(rows),
         steps=state.global_step,
@@ -280,6 +280,15 @@ def _cut_log(run: Run, name: str, checkpoint: Path | None) -> None:
     run.write_training(name, [row for row in run.training(name) if row["step"] <= reached])
 
 
+def _remove_whole(folder: Path) -> None:
+    """Remove a folder out of its place at once: half a checkpoint must not be resumed from."""
+    away = folder.with_name(f".{folder.name}")
+    shutil.rmtree(away, ignore_errors=True)
+    if folder.exists():
+        folder.rename(away)
+        shutil.rmtree(away, ignore_errors=True)
+
+
 def _save_adapter(model: Any, settings: TrainingSettings, folder: Path) -> None:
     """Write the adapter folder whole: beside its place first, then renamed."""
     if not all(p.isfinite().all() for p in model.parameters() if p.requires_grad):
@@ -292,5 +301,9 @@ def _save_adapter(model: Any, settings: TrainingSettings, folder: Path) -> None:
     model.save_pretrained(work, save_embedding_layers=False)
     # peft's README describes a hub model that does not exist.
     (work / "README.md").unlink(missing_ok=True)
+    # peft keeps its modules in a set, whose order changes with every process.
+    config = json.loads((work / "adapter_config.json").read_text(encoding="utf-8"))
+    ordered = {key: sorted(value) if key == "target_modules" else value for key, value in config.items()}
+    write_atomic(work / "adapter_config.json", json.dumps(ordered, indent=2, sort_keys=True) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     work.rename(folder)

@@ -1,0 +1,417 @@
+"""Contenders: what each sends, what it may see, and the answers and adapters brought along."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.test_retrieval import WordEmbedder
+from validators.examples import Example, Message
+from workbench.backends import Request
+from workbench.backends.echo import EchoBackend
+from workbench.backends.hf import HfBackend
+from workbench.contenders import (
+    ContenderError,
+    Fitted,
+    Setting,
+    fit,
+    is_tuned,
+    plain_prompt,
+    question,
+    with_system,
+)
+from workbench.experiment import Experiment
+from workbench.experiment import HfBackend as HfSettings
+from workbench.records import Prompt, Sample
+from workbench.retrieval import CorpusError
+from workbench.runs import Run
+
+CANARY = "canary-7f3a"
+ROUTES = ["bench", "water", "till"]
+
+
+def sample(number: int, text: str, answer: str, system: str | None = "Be brief.") -> Sample:
+    messages = (*((Message("system", system),) if system else ()), Message("user", text))
+    return Sample(
+        id=f"id{number}", messages=messages, references=(answer,), group=f"{answer} group", line=number
+    )
+
+
+TRAIN = tuple(
+    sample(n, text, ROUTES[n % 3] if n < 9 else "bench")
+    for n, text in enumerate(
+        [
+            "the pump is silent",
+            "the tank leaks water",
+            "the till charges twice",
+            "pump noise",
+            "tank smell",
+            "card at the till",
+            "cold pump",
+            "full tank",
+            "till drawer stuck",
+            "handle broken",
+            "button broken",
+        ]
+    )
+)
+DEV = (sample(50, "dev question", f"{CANARY}-dev"),)
+TEST = tuple(
+    sample(100 + n, t, CANARY)
+    for n, t in enumerate(["is the pump silent", "water leaks", "the drawer is stuck"])
+)
+
+
+def setting(folder: Path, contender: dict[str, Any], **changed: Any) -> tuple[Any, Setting]:
+    tree = {
+        "name": "e",
+        "data": {"path": "rows.jsonl", "corpus": "corpus"},
+        "backends": {"local": {"kind": "hf", "model": "tiny"}},
+        "contenders": [{"name": "c", **contender}],
+    }
+    (folder / "corpus").mkdir(exist_ok=True)
+    (folder / "corpus" / "pump.md").write_text("# Pump\n\nA silent pump is cold.")
+    (folder / "corpus" / "tank.md").write_text("# Tank\n\nA tank that leaks water is full.")
+    experiment = Experiment.parse(yaml.safe_dump(tree), path=folder / "experiment.yaml")
+    embedder = WordEmbedder()
+    plain: dict[str, Any] = {
+        "experiment": experiment,
+        "train": TRAIN,
+        "dev": DEV,
+        "conversations": {},
+        "run": Run(folder / "run"),
+        "backend": EchoBackend(),
+        "embedder": lambda: embedder,
+        "progress": lambda *_: None,
+    }
+    return experiment.contenders[0], Setting(**(plain | changed))
+
+
+def fitted(folder: Path, contender: dict[str, Any], **changed: Any) -> Fitted:
+    return fit(*setting(folder, contender, **changed))
+
+
+def texts(prompt: Prompt) -> list[tuple[str, str]]:
+    return [(m.role, m.text) for m in prompt.messages]
+
+
+def shots(prompt: Prompt) -> list[tuple[str, str]]:
+    """The (question, answer) pairs shown before the question."""
+    turns = [m for m in prompt.messages if m.role != "system"][:-1]
+    return [(a.text, b.text) for a, b in zip(turns[::2], turns[1::2], strict=True)]
+
+
+# -- prompting -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("system", "expected"),
+    [
+        (None, [("system", "old"), ("user", "q"), ("assistant", "a")]),
+        ("new", [("system", "new"), ("user", "q"), ("assistant", "a")]),
+        ("", [("system", ""), ("user", "q"), ("assistant", "a")]),
+    ],
+)
+def test_a_system_prompt_replaces_the_one_there_is(
+    system: str | None, expected: list[tuple[str, str]]
+) -> None:
+    messages = (Message("system", "old"), Message("user", "q"), Message("assistant", "a"))
+    assert [(m.role, m.text) for m in with_system(messages, system)] == expected
+    assert with_system(messages[1:], "new")[0] == Message("system", "new")
+
+
+def test_zero_shot_sends_the_messages_as_they_are(tmp_path: Path) -> None:
+    prompts = fitted(tmp_path, {"kind": "prompting"}).prompts(TEST)
+    assert prompts == [Prompt(id=s.id, messages=s.messages) for s in TEST]
+    (changed, *_) = fitted(tmp_path, {"kind": "prompting", "system": "Only the route."}).prompts(TEST)
+    assert texts(changed) == [("system", "Only the route."), ("user", "is the pump silent")]
+
+
+def test_the_question_is_the_sample_without_its_answer() -> None:
+    asked = question(TEST[0])
+    assert (asked.references, asked.group, asked.id, asked.messages) == (
+        (),
+        None,
+        TEST[0].id,
+        TEST[0].messages,
+    )
+    assert plain_prompt(asked).messages == TEST[0].messages
+
+
+# -- few-shot ------------------------------------------------------------------------------------
+
+KNOWN = {(s.question, s.references[0]) for s in TRAIN}
+
+
+@pytest.mark.parametrize("choose", ["random", "stratified", "similar"])
+@pytest.mark.parametrize("count", [1, 4, 11])
+def test_examples_come_from_train_each_once(tmp_path: Path, choose: str, count: int) -> None:
+    make = fitted(tmp_path, {"kind": "few-shot", "choose": choose, "examples": count}).prompts
+    prompts = make([question(s) for s in TEST])
+    for prompt, asked in zip(prompts, TEST, strict=True):
+        shown = shots(prompt)
+        assert len(shown) == len(set(shown)) == count and set(shown) <= KNOWN
+        assert texts(prompt)[0] == ("system", "Be brief.")
+        assert texts(prompt)[-1] == ("user", asked.question)
+        assert sum(m.role == "system" for m in prompt.messages) == 1
+    assert prompts == fitted(tmp_path, {"kind": "few-shot", "choose": choose, "examples": count}).prompts(
+        TEST
+    )
+    assert make([]) == []
+
+
+def test_stratified_shows_every_answer_the_commonest_first(tmp_path: Path) -> None:
+    (prompt, *_) = fitted(tmp_path, {"kind": "few-shot", "choose": "stratified", "examples": 7}).prompts(TEST)
+    answers = [a for _, a in shots(prompt)]
+    # Five of bench, three each of water and till.
+    assert answers[0] == "bench" and set(answers[:3]) == set(ROUTES) == set(answers[3:6])
+    assert answers[6] == "bench"
+
+
+def test_similar_puts_the_nearest_last(tmp_path: Path) -> None:
+    near, water, _ = fitted(tmp_path, {"kind": "few-shot", "choose": "similar", "examples": 3}).prompts(TEST)
+    assert shots(near)[-1] == ("the pump is silent", "bench")
+    assert shots(water)[-1] == ("the tank leaks water", "water")
+    embedder = WordEmbedder()
+    known = embedder.embed([s.question for s in TRAIN])
+    for prompt in (near, water):
+        scores = dict(
+            zip([s.question for s in TRAIN], known @ embedder.embed([texts(prompt)[-1][1]])[0], strict=True)
+        )
+        shown = [float(scores[q]) for q, _ in shots(prompt)]
+        assert shown == sorted(shown) and shown[-1] == max(scores.values())
+
+
+def test_more_examples_than_train_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ContenderError, match=r"'c' shows 12 examples, the training split has 11"):
+        fitted(tmp_path, {"kind": "few-shot", "examples": 12})
+
+
+# -- rag -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("retriever", ["bm25", "dense", "hybrid"])
+def test_passages_stand_before_the_last_user_message_and_are_recorded(tmp_path: Path, retriever: str) -> None:
+    made = fitted(tmp_path, {"kind": "rag", "top_k": 1, "retriever": retriever})
+    asked = Sample(
+        id="x",
+        messages=(
+            Message("user", "hello"),
+            Message("assistant", "yes?"),
+            Message("user", "water leaks", name="ann"),
+        ),
+        references=("r",),
+    )
+    (prompt,) = made.prompts([asked])
+    passage = "# Tank\n\nA tank that leaks water is full."
+    assert texts(prompt) == [
+        ("user", "hello"),
+        ("assistant", "yes?"),
+        ("user", f"{passage}\n\n---\n\nwater leaks"),
+    ]
+    assert prompt.messages[-1].name == "ann"
+    assert [(p.document, p.text) for p in prompt.passages] == [("tank.md", passage)]
+    assert made.notes == {"documents": 2, "chunks": 2}
+
+
+def test_a_question_that_finds_nothing_is_sent_bare(tmp_path: Path) -> None:
+    made = fitted(tmp_path, {"kind": "rag", "retriever": "bm25", "system": "New."})
+    nothing = Sample(id="x", messages=(Message("user", "elephants"),), references=("r",))
+    unasked = Sample(id="y", messages=(Message("assistant", "Welcome"),), references=("r",))
+    bare, odd = made.prompts([nothing, unasked])
+    assert texts(bare) == [("system", "New."), ("user", "elephants")] and bare.passages == ()
+    assert texts(odd) == [("system", "New."), ("assistant", "Welcome")] and odd.passages == ()
+
+
+def test_an_unreadable_corpus_stops_rag(tmp_path: Path) -> None:
+    contender, ready = setting(tmp_path, {"kind": "rag"})
+    (tmp_path / "corpus" / "x.pdf").write_bytes(b"%PDF")
+    with pytest.raises(CorpusError, match=r"x\.pdf"):
+        fit(contender, ready)
+
+
+# -- predictions ---------------------------------------------------------------------------------
+
+
+def brought(folder: Path, rows: list[dict[str, Any]], **changed: Any) -> Fitted:
+    (folder / "answers.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return fitted(folder, {"kind": "predictions", "path": "answers.jsonl", **changed}, backend=None)
+
+
+def given(made: Fitted) -> dict[str, Any]:
+    prompts = made.prompts([question(s) for s in TEST])
+    requests = [Request(prompt=p, references=s.references) for p, s in zip(prompts, TEST, strict=True)]
+    return {p.id: p for p in made.backend.answer(requests)}
+
+
+def test_answers_are_found_by_id_or_by_input(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"id": "id100", "prediction": "bench", "prompt_tokens": 5, "seconds": 0.5, "finish_reason": "stop"},
+        {"id": None, "input": "water leaks", "prediction": 7, "usd": 0.25},
+        {"id": "id102", "prediction": None},
+    ]
+    answers = given(brought(tmp_path, rows, usd_per_1000=2.0))
+    assert [answers[s.id].prediction for s in TEST] == ["bench", "7", None]
+    assert [answers[s.id].usd for s in TEST] == [0.002, 0.25, 0.002]
+    assert [answers[s.id].error for s in TEST] == [None, None, "the file gives null"]
+    first = answers["id100"]
+    assert (first.prompt_tokens, first.seconds, first.finish_reason, first.references) == (
+        5,
+        0.5,
+        "stop",
+        (CANARY,),
+    )
+
+
+def test_an_id_goes_before_an_input(tmp_path: Path) -> None:
+    rows = [{"id": s.id, "prediction": "by id"} for s in TEST] + [
+        {"input": "water leaks", "prediction": "by input"}
+    ]
+    assert {p.prediction for p in given(brought(tmp_path, rows)).values()} == {"by id"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([{"id": "id100", "prediction": "x"}], r"answers 1 of 3 test samples; missing ids: id101, id102\."),
+        (
+            [{"id": "a", "prediction": "x"}, {"id": "a", "prediction": "y"}],
+            "answers.jsonl:2: id 'a' stands twice",
+        ),
+        ([{"input": "a", "prediction": "x"}, {"input": "a", "prediction": "x"}], "input 'a' stands twice"),
+        ([{"id": "a", "answer": "x"}], "a row needs `prediction`.* it has: id, answer"),
+        ([{"prediction": "x"}], "`id` or `input`"),
+        ([{"id": "a", "prediction": "x", "usd": -1}], "usd is -1"),
+        ([], "no rows"),
+    ],
+)
+def test_a_faulty_file_of_answers_is_refused(tmp_path: Path, rows: list[dict[str, Any]], words: str) -> None:
+    with pytest.raises(ContenderError, match=words):
+        given(brought(tmp_path, rows))
+
+
+def test_a_missing_file_of_answers_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ContenderError, match=r"nowhere\.jsonl"):
+        fitted(tmp_path, {"kind": "predictions", "path": "nowhere.jsonl"}, backend=None)
+
+
+# -- fine-tuned ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def local(tiny_model: Path) -> HfBackend:
+    return HfBackend(HfSettings(kind="hf", model=str(tiny_model), device="cpu", dtype="float32"), tiny_model)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({}, "holds no adapter_config.json"),
+        ({"adapter_config.json": "{"}, "is damaged"),
+        ({"adapter_config.json": '{"peft_type": "LORA"}'}, "holds no adapter_model.safetensors"),
+        (
+            {"adapter_config.json": '{"peft_type": "LORA"}', "adapter_model.bin": ""},
+            "other weight formats are not read",
+        ),
+        (
+            {"adapter_config.json": '{"peft_type": "IA3"}', "adapter_model.safetensors": ""},
+            "kind IA3, LORA is supported",
+        ),
+        ({"adapter_config.json": "[]", "adapter_model.safetensors": ""}, "LORA is supported"),
+    ],
+)
+def test_a_brought_adapter_is_checked(
+    tmp_path: Path, local: HfBackend, files: dict[str, str], words: str
+) -> None:
+    (tmp_path / "adapter").mkdir()
+    for name, content in files.items():
+        (tmp_path / "adapter" / name).write_text(content)
+    with pytest.raises(ContenderError, match=words):
+        fitted(tmp_path, {"kind": "fine-tuned", "adapter": "adapter"}, backend=local)
+
+
+def test_tuning_needs_a_local_model(tmp_path: Path) -> None:
+    with pytest.raises(ContenderError, match="needs a local backend"):
+        fitted(tmp_path, {"kind": "fine-tuned"})
+
+
+def conversation(of: Sample) -> Example:
+    return Example((*of.messages, Message("assistant", of.references[0])), line=of.line)
+
+
+def test_training_sees_train_and_dev_and_no_test(
+    tmp_path: Path, local: HfBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    class Done:
+        def as_dict(self) -> dict[str, Any]:
+            return {"steps": 1}
+
+    def train(settings: Any, rows: Any, dev: Any, *_: Any) -> Done:
+        seen.extend([settings, dict(rows), dict(dev)])
+        return Done()
+
+    monkeypatch.setattr("workbench.contenders.fine_tuned.train_lora", train)
+    everything = {s.id: conversation(s) for s in (*TRAIN, *DEV, *TEST)}
+    made = fitted(tmp_path, {"kind": "fine-tuned", "rank": 3}, backend=local, conversations=everything)
+    assert set(seen[1]) == {s.id for s in TRAIN} and set(seen[2]) == {s.id for s in DEV}
+    assert (seen[0].rank, seen[0].name, seen[0].dtype) == (3, "c", "float32")
+    assert made.training == {"steps": 1} and made.adapter == Run(tmp_path / "run").adapter_folder("c")
+
+
+# -- all kinds -----------------------------------------------------------------------------------
+
+
+def adapter_in(folder: Path) -> None:
+    (folder / "adapter").mkdir()
+    (folder / "adapter" / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    (folder / "adapter" / "adapter_model.safetensors").write_text("")
+
+
+def answers_in(folder: Path) -> None:
+    (folder / "answers.jsonl").write_text(
+        "".join(json.dumps({"id": s.id, "prediction": "x"}) + "\n" for s in TEST)
+    )
+
+
+KINDS: list[tuple[dict[str, Any], Callable[[Path], None] | None, bool]] = [
+    ({"kind": "prompting"}, None, False),
+    ({"kind": "prompting", "system": "Only the route."}, None, False),
+    ({"kind": "few-shot", "choose": "random", "examples": 5}, None, False),
+    ({"kind": "few-shot", "choose": "stratified", "examples": 5}, None, False),
+    ({"kind": "few-shot", "choose": "similar", "examples": 5}, None, False),
+    ({"kind": "rag", "retriever": "bm25"}, None, False),
+    ({"kind": "rag", "retriever": "dense"}, None, False),
+    ({"kind": "rag", "retriever": "hybrid"}, None, False),
+    ({"kind": "fine-tuned", "adapter": "adapter"}, adapter_in, True),
+    ({"kind": "predictions", "path": "answers.jsonl"}, answers_in, False),
+    ({"kind": "predictions", "path": "answers.jsonl", "tuned": True}, answers_in, True),
+]
+
+
+@pytest.mark.parametrize(("contender", "prepare", "tuned"), KINDS, ids=lambda v: str(v)[:60])
+def test_no_prompt_holds_a_test_answer(
+    tmp_path: Path,
+    local: HfBackend,
+    contender: dict[str, Any],
+    prepare: Callable[[Path], None] | None,
+    tuned: bool,
+) -> None:
+    """Neither of the questions contenders are handed, nor if a sample came whole; nor of dev."""
+    if prepare is not None:
+        prepare(tmp_path)
+    conversations = {s.id: conversation(s) for s in (*TRAIN, *DEV, *TEST)}
+    settings, ready = setting(tmp_path, contender, backend=local, conversations=conversations)
+    assert is_tuned(settings) is tuned
+    made = fit(settings, ready)
+    stripped, whole = made.prompts([question(s) for s in TEST]), made.prompts(TEST)
+    assert stripped == whole
+    assert [p.id for p in whole] == [s.id for s in TEST]
+    assert CANARY not in repr(whole)
+    assert all(texts(p)[-1][1].endswith(s.question) for p, s in zip(whole, TEST, strict=True))
