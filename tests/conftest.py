@@ -16,7 +16,11 @@ CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-TRAINED_ON = ["the pump is silent and the tank leaks", "route: bench/water post/late till/charge", "system user assistant"]
+TRAINED_ON = [
+    "the pump is silent and the tank leaks",
+    "route: bench/water post/late till/charge",
+    "system user assistant",
+]
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +38,10 @@ def make_tiny_model(folder: Path, *, template: str | None = CHATML, seed: int = 
     raw = ByteLevelBPETokenizer()
     raw.train_from_iterator(TRAINED_ON, vocab_size=400, special_tokens=["<|im_start|>", "<|im_end|>"])
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=raw._tokenizer, eos_token="<|im_end|>", pad_token="<|im_end|>", bos_token="<|im_start|>"
+        tokenizer_object=raw._tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>",
+        bos_token="<|im_start|>",
     )
     tokenizer.chat_template = template
     torch.manual_seed(seed)

@@ -22,7 +22,6 @@ from workbench.card import (
     p_value,
     plain,
     seconds,
-    tuned_name,
     usd,
 )
 from workbench.records import ContenderSummary, Difference, Verdict
@@ -43,6 +42,7 @@ VERDICT = Verdict(
     higher_is_better=True,
     margin=0.05,
     equivalent_within=0.05,
+    tuned="lora",
     choice="few-shot",
     against="lora",
     difference=DIFFERENCE,
@@ -153,12 +153,6 @@ def test_lower_is_better_turns_the_subtraction_and_the_order_round() -> None:
     assert "few-shot − lora" in rows
     assert rows["perplexity (lower is better)"].startswith("zero-shot")
     assert [c.name for c in best_first(VERDICT.contenders)] == ["lora", "few-shot", "zero-shot", "rag"]
-
-
-def test_the_tuned_contender_is_found_wherever_it_stands() -> None:
-    assert tuned_name(VERDICT) == "lora"
-    assert tuned_name(changed(choice="few-shot", against="rag")) == "lora"
-    assert tuned_name(changed(contenders=VERDICT.contenders[:2])) is None
 
 
 def test_a_third_digit_where_two_would_hide_the_side_of_the_margin() -> None:

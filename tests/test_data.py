@@ -84,7 +84,9 @@ def test_turns_of_one_conversation_stay_together(tmp_path: Path) -> None:
     found = dataset(tmp_path, chats, "path: rows.jsonl, answer: all")
     lines = [{s.line for s in part} for part in (found.train, found.dev, found.test)]
     assert sum(map(len, lines)) == 30 == len(set.union(*lines))
-    assert all(s.group == f"line {s.line}" for s in all_samples(found))
+    groups = {s.line: s.group for s in all_samples(found)}
+    assert all(s.group == groups[s.line] for s in all_samples(found))
+    assert len(set(groups.values())) == 30
     assert len(found.conversations) == len(lines[0] | lines[1]), "training sees each conversation once"
     assert all(len(e.messages) == 6 for e in found.conversations.values())
 

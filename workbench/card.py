@@ -155,7 +155,7 @@ def headline(verdict: Verdict) -> str:
     words = _REASONS.get(verdict.reason, verdict.reason.replace("-", " "))
     names = {
         "choice": verdict.choice or "one contender",
-        "tuned": tuned_name(verdict) or "the tuned model",
+        "tuned": verdict.tuned or "the tuned model",
         "metric": metric_label(verdict.metric),
     }
     return plain(f"{_HEADLINES[verdict.headline]}{DOT}{words.format(**names)}")
@@ -211,13 +211,6 @@ def best_first(
     return sorted(contenders, key=lambda c: (c.score is None, sign * (c.score or 0.0)))
 
 
-def tuned_name(verdict: Verdict) -> str | None:
-    """The tuned contender the verdict is about: the chosen one or the one it was held against, else the best."""
-    tuned = [c.name for c in best_first(verdict.contenders, verdict.higher_is_better) if c.tuned]
-    named = [name for name in (verdict.choice, verdict.against) if name in tuned]
-    return next(iter([*named, *tuned]), None)
-
-
 def digits_for(verdict: Verdict) -> int:
     """Digits on a 0–1 metric: three where the sample carries them or two would hide which side of the margin."""
     ends = [end for d in verdict.differences for end in (d.interval or ())]
@@ -239,7 +232,7 @@ def _scores(verdict: Verdict) -> str:
 
 
 def _difference(verdict: Verdict) -> tuple[str, str]:
-    d, tuned, digits = verdict.difference, tuned_name(verdict), digits_for(verdict)
+    d, tuned, digits = verdict.difference, verdict.tuned, digits_for(verdict)
     if d is None or tuned is None:
         return "", ""
     # Positive means the tuned one is better, so the subtraction turns round where lower is better.
@@ -260,7 +253,7 @@ def _detectable(verdict: Verdict) -> str:
 
 
 def _costs(verdict: Verdict) -> str:
-    pair = (tuned_name(verdict), verdict.difference.against) if verdict.difference else ()
+    pair = (verdict.tuned, verdict.difference.against) if verdict.difference else ()
     named = [c for c in verdict.contenders if c.name in pair]
     shown = named or list(verdict.contenders)
     if all(c.usd_per_1000 is None for c in shown):

@@ -187,7 +187,11 @@ class Contest:
         parts: list[object] = [settings.model_dump(mode="json", exclude={"name", "backend"})]
         if backend is not None:
             identity = backend.identity()
-            parts += [self._experiment.backend_of(settings), identity.sha256, identity.template]
+            # What changes no answer (a price, a key's name, how many at once) asks nothing again.
+            asked = self._experiment.backend_of(settings).model_dump(
+                mode="json", exclude={"price", "api_key_env", "concurrency"}
+            )
+            parts += [asked, identity.sha256, identity.template]
         if isinstance(settings, Brought):
             parts.append(hashlib.sha256(self._experiment.resolve(settings.path).read_bytes()).hexdigest())
         if isinstance(settings, FineTuned) and settings.adapter:

@@ -171,6 +171,7 @@ def _asked_for(example: Example, data: Data) -> list[Sample]:
         turns = turns[-1:]
     group = _lookup(example, data.split.group_by, "data.split.group_by") if data.split.group_by else None
     tags = {path.rsplit(".", 1)[-1]: str(_lookup(example, path, "data.slices")) for path in data.slices}
+    conversation = "conversation " + _content_hash(example.messages, (), example.tools)
     samples = []
     for turn in turns:
         reply = example.messages[turn]
@@ -183,9 +184,7 @@ def _asked_for(example: Example, data: Data) -> list[Sample]:
                 messages=messages,
                 references=references,
                 # Turns of one conversation stay together even without group_by.
-                group=str(group)
-                if group is not None
-                else (f"line {example.line}" if len(turns) > 1 else None),
+                group=str(group) if group is not None else (conversation if len(turns) > 1 else None),
                 tags=tags,
                 tools=example.tools,
                 line=example.line,

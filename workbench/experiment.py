@@ -190,11 +190,12 @@ class FewShot(_Contender):
 
 
 class Rag(_Contender):
-    """Passages of the corpus put before the question."""
+    """Passages of the corpus put before the question, and `examples` answered with theirs before it."""
 
     kind: Literal["rag"]
     top_k: Annotated[int, Field(gt=0, le=50)] = 4
     retriever: Literal["bm25", "dense", "hybrid"] = "hybrid"
+    examples: Annotated[int, Field(ge=0, le=64)] = 0
     system: str | None = None
 
 

@@ -23,7 +23,9 @@ def pick_device(wanted: str) -> str:
             torch.empty(1, device=wanted)
         except (RuntimeError, AssertionError) as error:
             first = str(error).splitlines()[0]
-            raise AssetError(f"device {wanted!r} cannot be used here ({first}). Use `device: auto`.") from None
+            raise AssetError(
+                f"device {wanted!r} cannot be used here ({first}). Use `device: auto`."
+            ) from None
         return wanted
     if torch.cuda.is_available():
         return "cuda"
@@ -82,7 +84,9 @@ def load_model(folder: Path, device: str, dtype: str) -> Any:
             folder, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError) as error:
-        raise AssetError(f"{folder} holds no causal language model that transformers can load: {error}") from error
+        raise AssetError(
+            f"{folder} holds no causal language model that transformers can load: {error}"
+        ) from error
     return model.to(device).eval()
 
 

@@ -165,12 +165,15 @@ def _prompt_tokens(
         return fmean(known) if known else 0.0
 
     extra = 0.0
-    if isinstance(settings, FewShot):
+    if isinstance(settings, FewShot | Rag) and settings.examples:
         extra = settings.examples * added(_with_shot(messages, s) for s in dataset.train[:MEASURED])
-    elif isinstance(settings, Rag):
+    if isinstance(settings, Rag):
         documents = load_corpus(experiment.resolve(experiment.data.corpus or ""))
         passages = islice((piece.text for d in documents for piece in chunk(d)), MEASURED)
-        extra = settings.top_k * added(_with_passage(messages, p) for p in passages)
+        # The examples shown bring passages of their own.
+        extra += (
+            settings.top_k * (1 + settings.examples) * added(_with_passage(messages, p) for p in passages)
+        )
     return [n + extra for _, n in own]
 
 

@@ -120,7 +120,7 @@ def _kind(contender: ContenderSummary) -> str:
 
 
 def _forest(verdict: Verdict | None) -> Iterator[tuple[Callable[[Any], Any], str]]:
-    tuned = words.tuned_name(verdict) if verdict else None
+    tuned = verdict.tuned if verdict else None
     if verdict is None or tuned is None or not verdict.differences:
         return
     yield (

@@ -75,4 +75,8 @@ class Progress:
         # Batches arrive in one go: the first row of the first one says nothing about speed.
         left = (now - self._begun) / done * (total - done) if done > 0.05 * total else None
         told = f", {left:.0f} s left" if left and done < total else ""
-        print(f"  {self._name} {done}/{total}{told}{' · ' + detail if detail else ''}", file=sys.stderr, flush=True)
+        print(
+            f"  {self._name} {done}/{total}{told}{' · ' + detail if detail else ''}",
+            file=sys.stderr,
+            flush=True,
+        )

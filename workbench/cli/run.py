@@ -20,7 +20,9 @@ FAULTY = ("fix-data", "invalid-comparison")
 
 def run(
     experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="The experiment file (YAML).")],
-    only: Annotated[list[str] | None, typer.Option(help="Run only these contenders (comma-separated).")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Run only these contenders (comma-separated).")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan (tokens, USD, memory, time), run nothing.")
     ] = False,
@@ -90,4 +92,6 @@ def _plan(experiment: Experiment, offline: bool, format: Form) -> None:
     from ..plan import plan, plan_text
 
     made = plan(experiment, prepare(experiment, *read_files(experiment)), offline=offline)
-    typer.echo(json.dumps(made.as_dict(), indent=1, sort_keys=True) if format is Form.json else plan_text(made))
+    typer.echo(
+        json.dumps(made.as_dict(), indent=1, sort_keys=True) if format is Form.json else plan_text(made)
+    )

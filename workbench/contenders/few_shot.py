@@ -9,7 +9,7 @@ from itertools import chain, zip_longest
 
 from validators.examples import Message
 
-from ..experiment import FewShot
+from ..experiment import FewShot, Rag
 from ..records import Prompt, Sample
 from . import ContenderError, Fitted, Setting, needed_backend, plain_prompt, with_system
 
@@ -18,11 +18,7 @@ Chooser = Callable[[Sequence[Sample]], list[list[Sample]]]
 
 def fit_few_shot(settings: FewShot, setting: Setting) -> Fitted:
     """Pick (or prepare to pick) examples from the training split."""
-    if len(setting.train) < settings.examples:
-        raise ContenderError(
-            f"contender {settings.name!r} shows {settings.examples} examples, the training split has "
-            f"{len(setting.train)}. Lower `examples`."
-        )
+    check_enough(settings, setting)
     choose = _CHOOSERS[settings.choose](settings, setting)
 
     def prompts(samples: Sequence[Sample]) -> list[Prompt]:
@@ -31,13 +27,22 @@ def fit_few_shot(settings: FewShot, setting: Setting) -> Fitted:
             messages = with_system(sample.messages, settings.system)
             system = tuple(m for m in messages if m.role == "system")
             asked = tuple(m for m in messages if m.role != "system")
-            made.append(plain_prompt(sample, (*system, *chain.from_iterable(map(_shot, shots)), *asked)))
+            made.append(plain_prompt(sample, (*system, *chain.from_iterable(map(as_turns, shots)), *asked)))
         return made
 
     return Fitted(prompts, needed_backend(setting))
 
 
-def _shot(sample: Sample) -> tuple[Message, ...]:
+def check_enough(settings: FewShot | Rag, setting: Setting) -> None:
+    """Raise ContenderError where the training split has fewer samples than are to be shown."""
+    if len(setting.train) < settings.examples:
+        raise ContenderError(
+            f"contender {settings.name!r} shows {settings.examples} examples, the training split has "
+            f"{len(setting.train)}. Lower `examples`."
+        )
+
+
+def as_turns(sample: Sample) -> tuple[Message, ...]:
     """A training sample as turns, its answer included."""
     turns = tuple(m for m in sample.messages if m.role != "system")
     return (*turns, Message("assistant", sample.references[0]))
@@ -62,8 +67,8 @@ def _stratified(settings: FewShot, setting: Setting) -> Chooser:
     return lambda samples: [shots] * len(samples)
 
 
-def _similar(settings: FewShot, setting: Setting) -> Chooser:
-    """The training questions nearest to each question, the nearest last, next to the question."""
+def similar_examples(count: int, setting: Setting) -> Chooser:
+    """The `count` training questions nearest to each question, the nearest last, next to the question."""
     embedder = setting.embedder()
     known = embedder.embed([s.question for s in setting.train])
 
@@ -72,7 +77,7 @@ def _similar(settings: FewShot, setting: Setting) -> Chooser:
             return []
         # Rounded, so that equal texts tie exactly and the earlier one wins on every machine.
         nearness = (embedder.embed([s.question for s in samples]) @ known.T).round(5)
-        order = (-nearness).argsort(axis=1, kind="stable")[:, : settings.examples]
+        order = (-nearness).argsort(axis=1, kind="stable")[:, :count]
         return [[setting.train[i] for i in row[::-1]] for row in order]
 
     return choose
@@ -81,5 +86,5 @@ def _similar(settings: FewShot, setting: Setting) -> Chooser:
 _CHOOSERS: dict[str, Callable[[FewShot, Setting], Chooser]] = {
     "random": _random,
     "stratified": _stratified,
-    "similar": _similar,
+    "similar": lambda settings, setting: similar_examples(settings.examples, setting),
 }
