@@ -56,7 +56,7 @@ def words(at: AppTest) -> str:
         ("scores", ("Scores", "higher is better", "Paired differences")),
         ("examples", ("of 24 samples shown", "wins", "Sample", "bench/water")),
         ("training", ("lora", "step 30 kept", "Dev loss rose after step 30")),
-        ("data", ("Findings", "4 warnings", "84 / 12 / 24", "workbench show tickets.jsonl --line 44")),
+        ("data", ("Findings", "4 warnings", "84 / 12 / 24")),
     ],
 )
 def test_each_page_shows_a_whole_run(root, view, expected):

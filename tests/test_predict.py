@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.commands import workbench
 from tests.judged_run import chat, jsonl, question
-from tests.test_run_command import experiment, only_run, workbench, write_data
+from tests.test_run_command import experiment, only_run, write_data
 
 NEW = ["Where is my parcel?", "The bench hums.", "Was ist mit der Rückgabe — schon da? 🌱"]
 

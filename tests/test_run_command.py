@@ -9,27 +9,19 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.commands import ENVIRONMENT, ROOT, die_at_write, interrupt_at_append, process, workbench
 from tests.judged_run import chat, jsonl, label, question
 from workbench.runs import Run
 
-ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPATH": str(ROOT),
-    "OMP_NUM_THREADS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "NO_COLOR": "1",
-}
 # What no seed decides: clocks, durations, what follows from them, and the machine.
 CLOCKS = {
     "created",
@@ -44,59 +36,6 @@ CLOCKS = {
     "hardware",
     "sha256",  # of files that hold the above, in run.json
 }
-
-
-def process(
-    folder: Path, *arguments: str, env: Mapping[str, str] = ENVIRONMENT
-) -> subprocess.CompletedProcess[str]:
-    """One command in a process of its own; whatever happens, a traceback is a bug."""
-    done = subprocess.run(
-        [sys.executable, "-m", "workbench", *arguments],
-        cwd=folder,
-        env=dict(env),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
-
-
-def workbench(
-    folder: Path, *arguments: str, prepare: Callable[[], None] = lambda: None
-) -> subprocess.CompletedProcess[str]:
-    """One command in a fork of this process, which spares the imports; `prepare` may set traps in it."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        child = os.fork()
-        if child == 0:
-            os._exit(_child(folder, arguments, prepare, out, err))
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        out.seek(0)
-        err.seek(0)
-        done = subprocess.CompletedProcess(arguments, status, out.read(), err.read())
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
-
-
-def _child(folder: Path, arguments: Sequence[str], prepare: Callable[[], None], out: Any, err: Any) -> int:
-    sys.stdout, sys.stderr = out, err
-    code: Any = 99
-    try:
-        from workbench import cli
-
-        os.chdir(folder)
-        prepare()
-        sys.argv = ["workbench", *arguments]
-        cli.main()
-        code = 0
-    except SystemExit as stop:
-        code = stop.code or 0
-    except BaseException:
-        traceback.print_exc(file=err)
-    out.flush()
-    err.flush()
-    return code if isinstance(code, int) else 1
 
 
 def write_data(folder: Path, rows: int = 30) -> None:
@@ -385,39 +324,6 @@ def test_the_verdict_goes_to_stdout_and_the_progress_to_stderr(cheap: Path) -> N
 # -- kills -----------------------------------------------------------------------------------------
 
 
-def at_write(number: int) -> Callable[[], None]:
-    """Be killed in the midst of the numbered write: a temporary file half written, a row half appended."""
-
-    def die() -> None:
-        from workbench import runs
-
-        count = 0
-
-        def due() -> bool:
-            nonlocal count
-            count += 1
-            return count == number
-
-        replace, append = Path.replace, runs.Appender.append
-
-        def dying_replace(self: Path, target: Any) -> Path:
-            if due():
-                os.kill(os.getpid(), signal.SIGKILL)
-            return replace(self, target)
-
-        def dying_append(self: Any, row: Any) -> None:
-            if due():
-                self._file.write(runs.row_text(row)[:-7])
-                self._file.flush()
-                os.kill(os.getpid(), signal.SIGKILL)
-            append(self, row)
-
-        Path.replace = dying_replace  # type: ignore[method-assign,assignment]
-        runs.Appender.append = dying_append  # type: ignore[method-assign]
-
-    return die
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("uninterrupted")
@@ -430,7 +336,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 # 12 answers a contender: the first files, amid each contender's rows, compaction, scores, verdict, report.
 @pytest.mark.parametrize("number", [1, 2, 6, 9, 15, 22, 29, 41, 55, 58, 61, 63, 65])
 def test_killed_at_a_write_and_run_again(number: int, cheap: Path, uninterrupted: dict[str, Any]) -> None:
-    killed = workbench(cheap, "run", "experiment.yaml", prepare=at_write(number))
+    killed = workbench(cheap, "run", "experiment.yaml", prepare=partial(die_at_write, number))
     assert killed.returncode == -signal.SIGKILL
     assert workbench(cheap, "run", "experiment.yaml").returncode == 0
     assert contents(only_run(cheap).folder) == uninterrupted
@@ -496,16 +402,7 @@ def test_a_second_process_is_refused(cheap: Path) -> None:
 
 
 def test_an_interrupt_says_what_is_kept(cheap: Path) -> None:
-    def interrupted() -> None:
-        from workbench import runs
-
-        def append(self: Any, row: Any) -> None:
-            signal.raise_signal(signal.SIGINT)
-
-        runs.Appender.append = append  # type: ignore[method-assign]
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    done = workbench(cheap, "run", "experiment.yaml", prepare=interrupted)
+    done = workbench(cheap, "run", "experiment.yaml", prepare=interrupt_at_append)
     assert done.returncode == 130
     assert only_run(cheap).meta()["status"] == "cancelled"
     assert workbench(cheap, "run", "experiment.yaml").returncode == 0
