@@ -31,7 +31,7 @@ app: setup
 	$(BIN)/workbench app runs
 
 test: setup
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
 
 lint: setup
 	$(BIN)/ruff check $(PACKAGES)
@@ -45,7 +45,7 @@ types: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/python -m pytest tests/benchmarks -s
+	for script in tests/benchmarks/*.py; do echo "== $$script"; $(BIN)/python -m tests.benchmarks.$$(basename $$script .py); done
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -212,11 +212,24 @@ def test_passages_stand_before_the_last_user_message_and_are_recorded(tmp_path: 
     assert texts(prompt) == [
         ("user", "hello"),
         ("assistant", "yes?"),
-        ("user", f"{passage}\n\n---\n\nwater leaks"),
+        ("user", f"Use these passages to answer.\n\n{passage}\n\nQuestion: water leaks\n\nAnswer:"),
     ]
     assert prompt.messages[-1].name == "ann"
     assert [(p.document, p.text) for p in prompt.passages] == [("tank.md", passage)]
     assert made.notes == {"documents": 2, "chunks": 2}
+
+
+def test_rag_examples_bring_their_own_passages_and_answers(tmp_path: Path) -> None:
+    made = fitted(tmp_path, {"kind": "rag", "top_k": 1, "retriever": "bm25", "examples": 2})
+    (prompt,) = made.prompts([question(TEST[0])])
+    asked = [m for m in prompt.messages if m.role != "system"]
+    assert [m.role for m in asked] == ["user", "assistant"] * 2 + ["user"]
+    by_question = {s.question: s for s in TRAIN}
+    for user, reply in zip(asked[0:4:2], asked[1:4:2], strict=True):
+        shown = next(s for q, s in by_question.items() if q in user.text)
+        assert reply.text == shown.references[0]
+    with pytest.raises(ContenderError, match="Lower `examples`"):
+        fitted(tmp_path, {"kind": "rag", "retriever": "bm25", "examples": 60})
 
 
 def test_a_question_that_finds_nothing_is_sent_bare(tmp_path: Path) -> None:
@@ -389,13 +402,16 @@ KINDS: list[tuple[dict[str, Any], Callable[[Path], None] | None, bool]] = [
     ({"kind": "rag", "retriever": "bm25"}, None, False),
     ({"kind": "rag", "retriever": "dense"}, None, False),
     ({"kind": "rag", "retriever": "hybrid"}, None, False),
+    ({"kind": "rag", "retriever": "bm25", "examples": 3}, None, False),
     ({"kind": "fine-tuned", "adapter": "adapter"}, adapter_in, True),
     ({"kind": "predictions", "path": "answers.jsonl"}, answers_in, False),
     ({"kind": "predictions", "path": "answers.jsonl", "tuned": True}, answers_in, True),
 ]
 
 
-@pytest.mark.parametrize(("contender", "prepare", "tuned"), KINDS, ids=lambda v: str(v)[:60])
+@pytest.mark.parametrize(
+    ("contender", "prepare", "tuned"), KINDS, ids=[" ".join(map(str, k[0].values())) for k in KINDS]
+)
 def test_no_prompt_holds_a_test_answer(
     tmp_path: Path,
     local: HfBackend,
@@ -414,4 +430,4 @@ def test_no_prompt_holds_a_test_answer(
     assert stripped == whole
     assert [p.id for p in whole] == [s.id for s in TEST]
     assert CANARY not in repr(whole)
-    assert all(texts(p)[-1][1].endswith(s.question) for p, s in zip(whole, TEST, strict=True))
+    assert all(s.question in texts(p)[-1][1] for p, s in zip(whole, TEST, strict=True))

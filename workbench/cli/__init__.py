@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 
 import typer
@@ -52,7 +53,10 @@ def main() -> None:
     """Run a verb; exit 2 with a message for what a user can mend, 130 when interrupted."""
     # Spinning OpenMP threads make a run 30 times slower as soon as anything else uses the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # The libraries' notes to their own developers; under --debug they are shown.
     debug = "--debug" in sys.argv
+    if not debug:
+        warnings.filterwarnings("ignore", category=FutureWarning)
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:
         program(args=arguments, prog_name="workbench")
