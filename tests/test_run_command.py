@@ -534,8 +534,9 @@ def test_an_unknown_name_in_only(cheap: Path) -> None:
         UNANSWERED,
         FEW * 3 + b'{"messages": [{"role": "bot", "content": "hm"}]}\n',
         b'{"messages": "hm"}\n' * 9,
+        FEW * 3 + b'{"messages": [}\n' + FEW,
     ],
-    ids=["no answers", "an unknown role", "no chats"],
+    ids=["no answers", "an unknown role", "no chats", "a line that is no JSON"],
 )
 def test_errors_in_the_data_are_the_verdict(rows: bytes, cheap: Path) -> None:
     (cheap / "data.jsonl").write_bytes(rows)

@@ -61,12 +61,22 @@ def chat_rows(path: Path, columns: Columns | None) -> list[Row]:
 
 def read_files(experiment: Experiment) -> tuple[dict[str, list[Row]], dict[str, str]]:
     """All chat rows by file role, and each file's sha256. Raises DataError."""
-    rows, hashes = {}, {}
+    hashes = hash_files(experiment)
+    return {
+        role: chat_rows(experiment.resolve(name), experiment.data.columns)
+        for role, name in experiment.data.files.items()
+    }, hashes
+
+
+def hash_files(experiment: Experiment) -> dict[str, str]:
+    """Each file's sha256 by role. Raises DataError for what is missing, empty or no data file at all."""
+    hashes = {}
     for role, name in experiment.data.files.items():
         path = experiment.resolve(name)
-        rows[role] = chat_rows(path, experiment.data.columns)
-        hashes[role] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return rows, hashes
+        next(read_rows(path))
+        with path.open("rb") as file:
+            hashes[role] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashes
 
 
 def prepare(experiment: Experiment, rows: Mapping[str, Sequence[Row]], hashes: Mapping[str, str]) -> Dataset:

@@ -19,10 +19,11 @@ from typing import Any, Protocol
 from validators import estimate_cost, lint
 from validators.assets import AssetError
 from validators.linter import LintReport, lint_rows
+from validators.reading import Row
 from validators.tokens import load_tokenizer
 
 from .contest import Contest
-from .data import Dataset, prepare, read_files
+from .data import Dataset, hash_files, prepare, read_files
 from .evidence import compare_all, gather
 from .experiment import Experiment, FineTuned, settings_hash
 from .gates import blocking
@@ -70,26 +71,31 @@ class Session:
     offline: bool = False
 
     @cached_property
-    def loaded(self) -> tuple[dict[str, Any], dict[str, str]]:
-        """Chat rows and file hashes."""
-        return read_files(self.experiment)
+    def hashes(self) -> dict[str, str]:
+        """sha256 of each data file, by role."""
+        return hash_files(self.experiment)
+
+    @cached_property
+    def rows(self) -> dict[str, list[Row]]:
+        """Chat rows by role."""
+        return read_files(self.experiment)[0]
 
     @cached_property
     def folder(self) -> Run:
         """The run folder: its name is a hash of the question (data, split and seed), not of the contenders."""
-        rows, hashes = self.loaded
-        del rows
         data = self.experiment.data.model_dump(
             mode="json", exclude={"path", "train", "dev", "test", "corpus"}
         )
-        return Run(self.runs / f"{self.experiment.name}-{settings_hash(hashes, data)[:8]}")
+        return Run(self.runs / f"{self.experiment.name}-{settings_hash(self.hashes, data)[:8]}")
 
 
 def run(session: Session, *, only: Sequence[str] = (), fresh: bool = False) -> tuple[Run, Verdict]:
     """Run an experiment to its verdict and return both. Resumes what an earlier call left unfinished.
 
-    Data that cannot be read or split is refused before anything is written. `only` names the contenders to run (the others keep what they have). Raises DataError, RunError,
-    AssetError, ContenderError, BackendError, TrainingError; the run folder then says status "error".
+    Data that cannot be read or split is refused before anything is written; rows with errors lead to the
+    verdict fix-data before anything is spent. `only` names the contenders to run (the others keep what they
+    have). Raises DataError, RunError, AssetError, ContenderError, BackendError, TrainingError; the run folder
+    then says status "error".
     """
     folder = session.folder
     checked, dataset = _examine(session)
@@ -97,7 +103,7 @@ def run(session: Session, *, only: Sequence[str] = (), fresh: bool = False) -> t
         if fresh:
             for name in folder.contenders():
                 folder.remove_contender(name)
-        _begin(session, folder)
+        _begin(session, folder, checked)
         try:
             verdict = _stages(session, folder, checked, dataset, only)
         except KeyboardInterrupt:
@@ -113,11 +119,11 @@ def run(session: Session, *, only: Sequence[str] = (), fresh: bool = False) -> t
 def _examine(session: Session) -> tuple[LintReport, Dataset | None]:
     """Lint and split; no data set where errors would make the scores meaningless."""
     session.report.stage("lint")
-    checked = lint_stage(session, None)
+    checked = _lint(session)
     if any(blocking(f.code, f.severity) for f in checked.findings):
         return checked, None
     session.report.stage("split")
-    return checked, prepare(session.experiment, *session.loaded)
+    return checked, prepare(session.experiment, session.rows, session.hashes)
 
 
 def _stages(
@@ -129,7 +135,7 @@ def _stages(
         return _conclude(session, folder)
     folder.write_splits(dataset.ids, dataset.test)
     report.stage("cost")
-    cost_stage(session, folder, dataset)
+    folder.write_cost(_cost(session, dataset))
     chosen = [c for c in experiment.contenders if not only or c.name in only]
     contest = Contest(experiment, dataset, folder, report.step, offline=session.offline)
     try:
@@ -151,28 +157,22 @@ def _stages(
     return _conclude(session, folder)
 
 
-def lint_stage(session: Session, folder: Run | None) -> LintReport:
-    """Lint the experiment's data (as chats) and write the findings."""
+def _lint(session: Session) -> LintReport:
+    """Lint the experiment's data, as chats."""
     experiment = session.experiment
     options: dict[str, Any] = {
         "target": experiment.lint.target,
         "select": experiment.lint.select,
         "ignore": experiment.lint.ignore,
     }
-    if experiment.data.columns is None:
-        names = [experiment.resolve(name) for name in experiment.data.files.values()]
-        checked = lint(names, **options)
-    else:
-        checked = _lint_tables(session, options)
-    if folder is not None:
-        folder.write_lint(_with_relative_paths(checked.as_dict(), experiment))
-    return checked
+    if experiment.data.columns is not None:
+        return _lint_tables(session, options)
+    return lint([experiment.resolve(name) for name in experiment.data.files.values()], **options)
 
 
 def _lint_tables(session: Session, options: dict[str, Any]) -> LintReport:
     """Lint rows that became chats by `columns`, all files as one set (splits of one table share no leaks rule)."""
-    rows, _ = session.loaded
-    names = session.experiment.data.files
+    rows, names = session.rows, session.experiment.data.files
     if len(rows) == 1:
         role = next(iter(rows))
         return lint_rows(rows[role], names[role], **options)
@@ -194,14 +194,14 @@ def _with_relative_paths(report: dict[str, Any], experiment: Experiment) -> dict
     }
 
 
-def cost_stage(session: Session, folder: Run | None, dataset: Dataset) -> dict[str, Any] | None:
-    """Count the training tokens for the model that is (or could be) tuned; None without a tokenizer at hand."""
+def _cost(session: Session, dataset: Dataset) -> dict[str, Any]:
+    """Count the training tokens for the model that is (or could be) tuned."""
     experiment = session.experiment
     tuned = next((c for c in experiment.contenders if c.kind == "fine-tuned"), experiment.contenders[0])
     model = experiment.backend_of(tuned).model
     examples = [dataset.conversations[s.id] for s in dataset.train if s.id in dataset.conversations]
     try:
-        bill = estimate_cost(
+        return estimate_cost(
             examples,
             model,
             epochs=math.ceil(tuned.epochs) if isinstance(tuned, FineTuned) else "auto",
@@ -210,10 +210,7 @@ def cost_stage(session: Session, folder: Run | None, dataset: Dataset) -> dict[s
             today=session.today,
         ).as_dict()
     except (AssetError, ValueError) as error:
-        bill = {"model": model, "examples": len(examples), "tokens": None, "usd": None, "reason": str(error)}
-    if folder is not None:
-        folder.write_cost(bill)
-    return bill
+        return {"model": model, "examples": len(examples), "tokens": None, "usd": None, "reason": str(error)}
 
 
 def _score(session: Session, folder: Run, name: str) -> None:
@@ -236,7 +233,7 @@ def _conclude(session: Session, folder: Run) -> Verdict:
     return verdict
 
 
-def _begin(session: Session, folder: Run) -> None:
+def _begin(session: Session, folder: Run, checked: LintReport) -> None:
     """Write run.json: decision settings are on record before the first test sample is answered."""
     folder.write_experiment_text(session.text)
     experiment = session.experiment
@@ -246,7 +243,6 @@ def _begin(session: Session, folder: Run) -> None:
     # What was never held against an answer is no earlier decision.
     if old and old["decision"] != settings and (history or _answered(folder)):
         history.append({"until": session.now(), "decision": old["decision"]})
-    rows, hashes = session.loaded
     folder.write_meta(
         {
             "status": "started",
@@ -257,8 +253,8 @@ def _begin(session: Session, folder: Run) -> None:
             "task": experiment.task,
             "contenders": [c.name for c in experiment.contenders],
             "dataset": {
-                "files": {experiment.data.files[role]: sha for role, sha in hashes.items()},
-                "rows": sum(len(r) for r in rows.values()),
+                "files": {experiment.data.files[role]: sha for role, sha in session.hashes.items()},
+                "rows": sum(f.examples for f in checked.files),
             },
             "seed": experiment.data.split.seed,
             "versions": _versions(),
