@@ -32,11 +32,21 @@ def _place(metric: str) -> int:
 
 def summaries(run: Run, metric: str) -> list[ContenderSummary]:
     """One line a contender on one metric; a contender without scores has its reason instead."""
-    return [_summary(name, run.contender(name) or {}, run.scores(name), metric) for name in run.contenders()]
+    verdict = run.verdict()
+    # The verdict's prices include local seconds at the price of the machine's hour.
+    prices = {c.name: c.usd_per_1000 for c in verdict.contenders} if verdict else {}
+    return [
+        _summary(name, run.contender(name) or {}, run.scores(name), metric, prices.get(name))
+        for name in run.contenders()
+    ]
 
 
 def _summary(
-    name: str, contender: Mapping[str, Any], scores: Mapping[str, Any] | None, metric: str
+    name: str,
+    contender: Mapping[str, Any],
+    scores: Mapping[str, Any] | None,
+    metric: str,
+    price: float | None,
 ) -> ContenderSummary:
     kind, tuned = contender.get("kind", ""), bool(contender.get("tuned"))
     score = scores["metrics"].get(metric) if scores else None
@@ -56,7 +66,7 @@ def _summary(
         n=score["n"],
         errors=score["unscored"],
         reason=score["reason"],
-        usd_per_1000=operations["usd_per_1000"],
+        usd_per_1000=operations["usd_per_1000"] if price is None else price,
         seconds_per_request=operations["seconds_per_request"],
         tokens_per_request=None if prompt is None or completion is None else prompt + completion,
     )

@@ -30,7 +30,6 @@ CLOCKS = {
     "seconds",
     "seconds_p95",
     "seconds_per_request",
-    "seconds_per_step",
     "tokens_per_second",
     "memory_mb",
     "hardware",

@@ -53,11 +53,13 @@ def _facts(summary: dict[str, Any], log: list[dict[str, Any]]) -> list[tuple[str
     speed = f"{count(sum(speeds) / len(speeds))} tokens/s" if speeds else ""
     peak = f"peak {max(memory) / 1024:.1f} GiB" if memory else ""
     kept = summary.get("best_step")
+    # A row of the log has a training loss or a dev loss; the last one usually has the latter.
+    last = next((row["loss"] for row in reversed(log) if row.get("loss") is not None), None)
     return [
         ("examples", count(summary["examples"]), f"{count(summary['trained_tokens'])} trained tokens"),
         ("steps", count(summary["steps"]), "" if kept is None else f"step {kept} kept"),
         ("time", seconds(summary["seconds"]), speed),
-        ("last loss", f"{log[-1]['loss']:.3f}" if log else "–", peak),
+        ("last loss", "–" if last is None else f"{last:.3f}", peak),
     ]
 
 

@@ -17,7 +17,7 @@ class Progress:
     def __init__(self) -> None:
         self._live: Any = None
         self._task: Any = None
-        self._name = ""
+        self._name, self._done = "", 0
         self._begun = self._told = time.monotonic()
 
     def __enter__(self) -> Progress:
@@ -53,7 +53,7 @@ class Progress:
 
     def stage(self, name: str, detail: str = "") -> None:
         """A stage begins."""
-        self._name, self._begun = name, time.monotonic()
+        self._name, self._begun, self._done = name, time.monotonic(), 0
         self._told = self._begun
         if self._live is not None:
             self._task = self._live.add_task(name, total=None, detail=detail)
@@ -62,6 +62,10 @@ class Progress:
 
     def step(self, done: int, total: int, detail: str = "") -> None:
         """The stage is `done` of `total` steps far."""
+        if done < self._done:
+            # Training is over and answering begins: its time says nothing about theirs.
+            self._begun = time.monotonic()
+        self._done = done
         if self._live is not None:
             if detail == "":
                 self._live.update(self._task, completed=done, total=total)

@@ -95,7 +95,7 @@ def train_lora(
     _cut_log(run, settings.name, last)
     begun = time.monotonic()
     with run.open_training(settings.name) as log:
-        trainer.add_callback(_log_callback(log.append, progress))
+        trainer.add_callback(_log_callback(log.append, progress, lambda: int(trainer.tokens_seen)))
         try:
             trainer.train(resume_from_checkpoint=str(last) if last else None)
         except require("torch", "training", "local").OutOfMemoryError as error:
@@ -177,11 +177,15 @@ def _trainer_class() -> Any:
     class SupervisedTrainer(transformers.Trainer):
         # The Trainer divides by the tokens of the whole step only for losses that say they take the count.
         model_accepts_loss_kwargs = True
+        # Real tokens trained on so far (padding left out); a tensor, so that counting never waits for the GPU.
+        tokens_seen: Any = 0
 
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
             """Cross-entropy summed over trained tokens, divided by their count in the whole step."""
+            if model.training:
+                self.tokens_seen = self.tokens_seen + inputs["attention_mask"].sum()
             labels = inputs["labels"][:, 1:]
             trained = labels != IGNORED
             # Answers stand at the end of a row, so the vocabulary projection skips the common prompt.
@@ -205,14 +209,16 @@ def _trainer_class() -> Any:
     return SupervisedTrainer
 
 
-def _log_callback(append: Callable[[dict[str, Any]], None], progress: Progress) -> Any:
+def _log_callback(
+    append: Callable[[dict[str, Any]], None], progress: Progress, tokens_seen: Callable[[], int]
+) -> Any:
     import transformers
 
     class Log(transformers.TrainerCallback):
         """Writes train.jsonl and tells how far training is."""
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self._last = (time.monotonic(), state.global_step)
+            self._last = (time.monotonic(), tokens_seen())
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             progress(state.global_step, state.max_steps, "")
@@ -224,18 +230,17 @@ def _log_callback(append: Callable[[dict[str, Any]], None], progress: Progress) 
                 "memory_mb": _memory_mb(),
             }
             if "loss" in logs:
-                now, steps = time.monotonic(), state.global_step
-                speed = (now - self._last[0]) / max(1, steps - self._last[1])
-                self._last = (now, steps)
+                now, tokens = time.monotonic(), tokens_seen()
                 row |= {
                     "loss": logs["loss"],
                     "learning_rate": logs["learning_rate"],
-                    "seconds_per_step": speed,
+                    "tokens_per_second": (tokens - self._last[1]) / (now - self._last[0]),
                 }
+                self._last = (now, tokens)
                 progress(state.global_step, state.max_steps, f"loss {logs['loss']:.3f}")
             elif "eval_loss" in logs:
                 row |= {"dev_loss": logs["eval_loss"]}
-                self._last = (time.monotonic(), state.global_step)
+                self._last = (time.monotonic(), tokens_seen())
             else:
                 return
             append(row)
