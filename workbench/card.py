@@ -188,17 +188,17 @@ def caveats(verdict: Verdict) -> list[str]:
     return [*(first if verdict.exploratory else []), *verdict.caveats]
 
 
-def card_text(verdict: Verdict, width: int = 100) -> str:
-    """The card for a terminal: aligned, wrapped to `width`, plain characters only."""
-    rows = card(verdict)
+def card_text(verdict: Verdict, width: int = 100, *, report: str | None = None) -> str:
+    """The card for a terminal: aligned, wrapped to `width`, plain characters only; `report` says where it lies."""
+    rows = card(verdict) + ([("report", report)] if report else [])
     column = max(len(label) for label, _ in rows) + 3
     head, what = headline(verdict), subtitle(verdict)
     space = width - len(head) - len(what)
     lines = [f"{head}{' ' * space}{what}"] if space >= 3 else [head, what]
     lines += textwrap.wrap(plain(verdict.sentence), width, break_on_hyphens=False)
     for label, text in rows:
-        # A command is to be copied: it stays on one line whatever the width.
-        wrapped = [text] if label == "next" else _wrap(text, max(20, width - column))
+        # A command or a path is to be copied: it stays on one line whatever the width.
+        wrapped = [text] if label in ("next", "report") else _wrap(text, max(20, width - column))
         lines += [f"{label if i == 0 else '':<{column}}{part}" for i, part in enumerate(wrapped)]
     return "\n".join(lines) + "\n"
 

@@ -227,7 +227,9 @@ def _height(rows: Sequence[Any]) -> int:
 
 
 def _lines(alt: Any, rows: Sequence[Mapping[str, Any]]) -> Any:
-    return alt.Y("name:N", title=None, sort=[r["name"] for r in rows], axis=alt.Axis(labelLimit=220))
+    return alt.Y(
+        "name:N", title=None, sort=[r["name"] for r in rows], axis=alt.Axis(labelLimit=220, labelPadding=10)
+    )
 
 
 def _bars(alt: Any, base: Any, title: str, *, legend: bool = True) -> Any:

@@ -67,8 +67,7 @@ def run(
     else:
         from ..card import card_text
 
-        typer.echo(card_text(verdict))
-        typer.echo(f"\nreport            {folder.report_path('html')}")
+        typer.echo(card_text(verdict, report=str(folder.report_path("html"))), nl=False)
     raise typer.Exit(1 if verdict.reason in FAULTY else 0)
 
 
