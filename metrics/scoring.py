@@ -79,10 +79,10 @@ def score_rows(
 def _value(rows: Rows, kept: Array) -> tuple[float | None, str | None]:
     if not len(rows.stats):
         return None, "there are no samples"
-    if not len(kept):
-        return None, f"all {len(rows.stats)} predictions failed"
     if rows.reason is not None:
         return None, rows.reason
+    if not len(kept):
+        return None, f"all {len(rows.stats)} predictions failed"
     value = float(rows.reduce(kept.mean(axis=0)))
     if not math.isfinite(value):
         return None, "the value is too large to be written as a number, or not defined on these samples"

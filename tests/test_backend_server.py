@@ -51,7 +51,7 @@ def serve() -> Iterator[Callable[[Callable[[dict[str, Any], int], Reply]], tuple
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 asked.append(body | {"authorization": self.headers["Authorization"]})
                 status, headers, answer = behave(asked[-1], len(asked) - 1)
-                blob = json.dumps(answer).encode()
+                blob = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
                 self.send_response(status)
                 for key, value in {
                     "Content-Type": "application/json",
@@ -129,8 +129,11 @@ def test_a_busy_server_is_asked_again(
         ((400, {}, {"error": {"message": "context too long"}}), "context too long"),
         (
             (200, {}, {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": []}),
-            "no choices",
+            "no message",
         ),
+        ((200, {}, {"id": "1", "choices": [{"index": 0, "finish_reason": "stop"}]}), "no message"),
+        ((200, {"Content-Type": "text/html"}, b"<html>The proxy is tired.</html>"), "no message"),
+        ((200, {}, b'{"id": "1", "choices": ['), "no JSON"),
     ],
 )
 def test_a_failed_request_is_an_error_row(

@@ -567,3 +567,57 @@ def no_sockets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, s
 def test_no_connection_is_opened(flags: list[str], cheap: Path, no_sockets: dict[str, str]) -> None:
     done = process(cheap, "run", "experiment.yaml", *flags, env=no_sockets)
     assert done.returncode == 0, done.stderr
+
+
+# -- several backends, tables in several files --------------------------------------------------------
+
+
+def test_a_server_and_another_backend_work_in_one_run(cheap: Path, serve_chat: str) -> None:
+    """The server's connections outlive the opening of the other backend, and its key stays in no file."""
+    experiment(
+        cheap,
+        backends={
+            "api": {
+                "kind": "openai",
+                "model": "m",
+                "base_url": serve_chat,
+                "api_key_env": "CANARY",
+                "price": [1, 2],
+            },
+            "recorded": {"kind": "replay", "path": "recorded.jsonl"},
+        },
+        contenders=[
+            {"name": "remote", "kind": "prompting", "backend": "api"},
+            {"name": "local", "kind": "prompting", "backend": "recorded"},
+            {"name": "theirs", "kind": "predictions", "path": "theirs.jsonl", "tuned": True},
+        ],
+    )
+    done = process(cheap, "run", "experiment.yaml", env=ENVIRONMENT | {"CANARY": "sk-canary-1234"})
+    assert done.returncode in (0, 1), done.stderr
+    run = only_run(cheap)
+    assert [p.prediction for p in run.predictions("remote")] == ["till"] * 12
+    assert run.verdict() is not None
+    costs = {c.name: c.usd_per_1000 for c in run.verdict().contenders}
+    assert costs["remote"] == pytest.approx(1000 * (10 * 1 + 2 * 2) / 1e6) and costs["local"] is None
+    texts = [p.read_text(errors="replace") for p in run.folder.rglob("*") if p.is_file()]
+    assert not any("sk-canary" in text for text in (*texts, done.stdout, done.stderr))
+
+
+def test_leaks_between_table_files_are_errors(tmp_path: Path) -> None:
+    rows = [
+        {"q": f"Where do I find the shelf number {i} in the big storage room?", "a": label(i)}
+        for i in range(30)
+    ]
+    jsonl(tmp_path / "train.jsonl", rows[:20])
+    jsonl(tmp_path / "test.jsonl", rows[15:])
+    jsonl(tmp_path / "recorded.jsonl", [{"input": r["q"], "answer": r["a"]} for r in rows])
+    experiment(
+        tmp_path,
+        data={"train": "train.jsonl", "test": "test.jsonl", "columns": {"input": "q", "output": "a"}},
+        contenders=[{"name": "zero-shot", "kind": "prompting", "backend": "recorded"}],
+    )
+    assert workbench(tmp_path, "run", "experiment.yaml").returncode == 1
+    run = only_run(tmp_path)
+    verdict = run.verdict()
+    assert verdict is not None and verdict.reason == "fix-data"
+    assert sum(f["code"] == "DUP003" for f in run.findings()) == 5 and not run.contenders()

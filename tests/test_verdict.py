@@ -253,7 +253,7 @@ CASES: dict[str, tuple[dict[str, Answers], dict[str, Any], tuple[str, str, str |
     "a metric nobody measured": (
         {"base": Answers(marks(20, 20)), "lora": Answers(marks(40), tuned=True)},
         {"metrics": {"primary": "perplexity", "also": []}, "decision": {"worth_it": 1.0}},
-        ("cant-tell", "invalid-comparison", None, "measured differently"),
+        ("cant-tell", "no-signal", None, "came without likelihoods"),
     ),
     "nothing untuned": ({"lora": GOOD}, {}, ("cant-tell", "no-alternative", None, "only tuned")),
     "nothing tuned": (

@@ -7,7 +7,7 @@ the number of findings, plus one fingerprint a row.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,12 +100,37 @@ def lint_rows(
     max_length: int | None = None,
 ) -> LintReport:
     """Lint rows that are already decoded, such as a table turned into chats; findings have no columns."""
+    return lint_tables(
+        {path: rows},
+        target=target,
+        input_format=input_format,
+        select=select,
+        ignore=ignore,
+        tokenizer=tokenizer,
+        max_length=max_length,
+    )
+
+
+def lint_tables(
+    tables: Mapping[str, Iterable[Row]],
+    *,
+    target: str | Target = "generic",
+    input_format: str = "auto",
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    tokenizer: str | Tokenizer | None = None,
+    max_length: int | None = None,
+) -> LintReport:
+    """Lint several decoded files by name; like files given to `lint`, they count as splits of one set."""
     settings = _settings(target, input_format, select, ignore, tokenizer, max_length)
-    part = Part(FileFacts(path))
-    for row in rows:
-        part.facts.lines = max(part.facts.lines, row.line)
-        lint_line(Line(row.line, None, Decoded(row.value), settings.target, input_format), settings, part)
-    return merge([[part]], [None], settings, ())
+    parts = []
+    for path, rows in tables.items():
+        part = Part(FileFacts(path))
+        for row in rows:
+            part.facts.lines = max(part.facts.lines, row.line)
+            lint_line(Line(row.line, None, Decoded(row.value), settings.target, input_format), settings, part)
+        parts.append([part])
+    return merge(parts, [None] * len(parts), settings, ())
 
 
 def lint_sources(sources: Sequence[Source], settings: Settings, against: Sequence[Source] = ()) -> LintReport:

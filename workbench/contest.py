@@ -14,8 +14,9 @@ from validators.assets import require
 
 from .backends import Backend, Identity, Request, open_backend
 from .contenders import ContenderError, Fitted, Setting, fit, is_tuned, question
+from .contenders.fine_tuned import check_rows
 from .data import Dataset
-from .experiment import Brought, Experiment, FewShot, FineTuned, Rag, settings_hash
+from .experiment import Brought, Experiment, FewShot, FineTuned, Rag, asked_of, settings_hash
 from .experiment import Contender as Settings
 from .models import weights_hash
 from .records import Prediction, Sample
@@ -50,6 +51,7 @@ class Contest:
             self._embedder.check()
         if isinstance(settings, FineTuned) and settings.adapter is None:
             require("peft", "training", "local")
+            check_rows(settings, self._setting(backend))
         if isinstance(settings, Brought) or (
             isinstance(settings, FineTuned) and settings.adapter is not None
         ):
@@ -160,13 +162,14 @@ class Contest:
         wanted = self._experiment.backend_of(settings)
         key = settings_hash(wanted)
         if key not in self._backends:
-            # One model in memory at a time: another backend's weights make room.
-            for other in self._backends.values():
-                other.close()
             self._backends[key] = open_backend(wanted, base=self._experiment.folder, offline=self._offline)
         return self._backends[key]
 
     def _setting(self, backend: Backend | None) -> Setting:
+        # One model in memory at a time: other backends' weights make room for the one that is used now.
+        for other in self._backends.values():
+            if backend is not None and other is not backend:
+                other.release()
         return Setting(
             experiment=self._experiment,
             train=self._dataset.train,
@@ -187,11 +190,9 @@ class Contest:
         parts: list[object] = [settings.model_dump(mode="json", exclude={"name", "backend"})]
         if backend is not None:
             identity = backend.identity()
-            # What changes no answer (a price, a key's name, how many at once) asks nothing again.
-            asked = self._experiment.backend_of(settings).model_dump(
-                mode="json", exclude={"price", "api_key_env", "concurrency"}
-            )
-            parts += [asked, identity.sha256, identity.template]
+            asked = asked_of(self._experiment.backend_of(settings))
+            # Answers in another number format are other answers: `auto` resolves differently by machine.
+            parts += [asked, identity.sha256, identity.template, identity.hardware.get("dtype")]
         if isinstance(settings, Brought):
             parts.append(hashlib.sha256(self._experiment.resolve(settings.path).read_bytes()).hexdigest())
         if isinstance(settings, FineTuned) and settings.adapter:

@@ -94,10 +94,11 @@ def prepare(experiment: Experiment, rows: Mapping[str, Sequence[Row]], hashes: M
         chosen = split_samples([s for s, _ in parts["all"]], data.split)
     else:
         chosen = {role: [s for s, _ in pairs] for role, pairs in parts.items()}
-        if "dev" not in chosen:
-            cut = data.split.model_copy(update={"test": data.split.dev or 0.1, "dev": 0.0})
+        if "dev" not in chosen and data.split.dev > 0:
+            cut = data.split.model_copy(update={"test": data.split.dev, "dev": 0.0})
             parted = split_samples(chosen["train"], cut)
             chosen |= {"train": parted["train"], "dev": parted["test"]}
+    chosen.setdefault("dev", [])
     examples = {s.id: e for pairs in parts.values() for s, e in pairs}
     _check_sizes(chosen)
     return Dataset(

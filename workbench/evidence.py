@@ -10,7 +10,8 @@ import numpy as np
 
 from metrics import METRICS, Comparison, Rows, compare_paired
 
-from .experiment import Contender, Experiment
+from .backends import cost_usd
+from .experiment import Brought, Contender, Experiment, asked_of
 from .records import ContenderSummary, Difference, Prediction
 from .runs import Run
 from .scoring import stored_rows
@@ -47,12 +48,17 @@ def gather(run: Run, experiment: Experiment) -> list[Evidence]:
     found = []
     for settings in experiment.contenders:
         info, scores = run.contender(settings.name), run.scores(settings.name)
-        if info is None or scores is None or info["status"] != "success" or not _as_asked(info, settings):
+        if (
+            info is None
+            or scores is None
+            or info["status"] != "success"
+            or not _as_asked(info, settings, experiment)
+        ):
             continue
         if experiment.primary not in scores["metrics"]:
             continue
         predictions = run.predictions(settings.name)
-        usd = _usd_of_each(predictions, experiment)
+        usd = _usd_of_each(predictions, settings, experiment)
         found.append(
             Evidence(
                 name=settings.name,
@@ -68,22 +74,37 @@ def gather(run: Run, experiment: Experiment) -> list[Evidence]:
     return found
 
 
-def _as_asked(info: dict[str, Any], settings: Contender) -> bool:
+def _as_asked(info: dict[str, Any], settings: Contender, experiment: Experiment) -> bool:
     """Whether the answers were made under the settings that the experiment has now (`--only` leaves others alone)."""
+    if not isinstance(settings, Brought) and info["backend"]:
+        asked = asked_of(experiment.backend_of(settings))
+        if any(info["backend"].get(key) != value for key, value in asked.items()):
+            return False
     unimportant = {"name", "backend"}
     now = settings.model_dump(mode="json", exclude=unimportant)
     return now == {key: value for key, value in info["settings"].items() if key not in unimportant}
 
 
-def _usd_of_each(predictions: Sequence[Prediction], experiment: Experiment) -> list[float] | None:
-    """USD of each answered sample: as billed, or local seconds at the price of the machine's hour."""
+def _usd_of_each(
+    predictions: Sequence[Prediction], settings: Contender, experiment: Experiment
+) -> list[float] | None:
+    """USD of each answered sample by today's prices: tokens, or a local model's seconds; None where one is unknown.
+
+    Answers brought in a file cost what the file says.
+    """
     answered = [p for p in predictions if p.error is None]
-    if answered and all(p.usd is not None for p in answered):
-        return [p.usd or 0.0 for p in answered]
+    backend = None if isinstance(settings, Brought) else experiment.backend_of(settings)
     hourly = experiment.decision.costs.gpu_usd_per_hour
-    if hourly and answered and all(p.seconds is not None for p in answered):
-        return [(p.seconds or 0.0) * hourly / 3600 for p in answered]
-    return None
+
+    def usd(p: Prediction) -> float | None:
+        if backend is None:
+            return p.usd
+        if backend.price is None and backend.kind == "hf":
+            return p.seconds * hourly / 3600 if hourly and p.seconds is not None else None
+        return cost_usd(backend, p.prompt_tokens, p.completion_tokens)
+
+    known = [cost for p in answered if (cost := usd(p)) is not None]
+    return known if known and len(known) == len(answered) else None
 
 
 def _summary(

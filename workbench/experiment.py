@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -315,7 +315,7 @@ class Experiment(_Part):
                     f"no backend is called {contender.backend!r}{guess(contender.backend, self.backends)}; "
                     f"there are: {', '.join(self.backends)}",
                 )
-            elif isinstance(contender, FineTuned) and self.backend_of(contender).kind in ("openai", "replay"):
+            elif isinstance(contender, FineTuned) and self.backend_of(contender).kind != "hf":
                 yield (
                     place,
                     f"contender {name!r} is tuned here, so its backend must be a local one (kind: hf); "
@@ -370,6 +370,11 @@ class Experiment(_Part):
         """How close counts as the same; the margin itself where not given."""
         e = self.decision.equivalent_within
         return self.decision.worth_it if e is None else e
+
+
+def asked_of(backend: Backend) -> dict[str, Any]:
+    """A backend's settings without what changes no answer: a price, a key's name, how many at once."""
+    return backend.model_dump(mode="json", exclude={"price", "api_key_env", "concurrency"})
 
 
 def settings_hash(*parts: object) -> str:

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from validators import estimate_cost, lint
-from validators.assets import AssetError
-from validators.linter import LintReport, lint_rows
+from validators.assets import AssetError, cache_folder
+from validators.linter import LintReport, lint_tables
+from validators.ranges import Source
 from validators.reading import Row
 from validators.tokens import load_tokenizer
 
@@ -110,7 +111,7 @@ def run(session: Session, *, only: Sequence[str] = (), fresh: bool = False) -> t
             _end(session, folder, "cancelled", "interrupted")
             raise
         except Exception as error:
-            _end(session, folder, "error", _without_places(str(error), session.experiment.folder))
+            _end(session, folder, "error", _without_places(str(error), session))
             raise
         _end(session, folder, "success", None)
     return folder, verdict
@@ -130,7 +131,7 @@ def _stages(
     session: Session, folder: Run, checked: LintReport, dataset: Dataset | None, only: Sequence[str]
 ) -> Verdict:
     experiment, report = session.experiment, session.report
-    folder.write_lint(_with_relative_paths(checked.as_dict(), experiment))
+    folder.write_lint(checked.as_dict())
     if dataset is None:
         return _conclude(session, folder)
     folder.write_splits(dataset.ids, dataset.test)
@@ -165,33 +166,13 @@ def _lint(session: Session) -> LintReport:
         "select": experiment.lint.select,
         "ignore": experiment.lint.ignore,
     }
+    # Under the names of the experiment file: a run folder holds no path of this machine.
     if experiment.data.columns is not None:
-        return _lint_tables(session, options)
-    return lint([experiment.resolve(name) for name in experiment.data.files.values()], **options)
-
-
-def _lint_tables(session: Session, options: dict[str, Any]) -> LintReport:
-    """Lint rows that became chats by `columns`, all files as one set (splits of one table share no leaks rule)."""
-    rows, names = session.rows, session.experiment.data.files
-    if len(rows) == 1:
-        role = next(iter(rows))
-        return lint_rows(rows[role], names[role], **options)
-    joined = [row for part in rows.values() for row in part]
-    return lint_rows(joined, " + ".join(names.values()), **options)
-
-
-def _with_relative_paths(report: dict[str, Any], experiment: Experiment) -> dict[str, Any]:
-    """Paths as the experiment file names them: a run folder holds no path of this machine."""
-    named = {str(experiment.resolve(name)): name for name in experiment.data.files.values()}
-
-    def renamed(entry: dict[str, Any]) -> dict[str, Any]:
-        return {**entry, "path": named.get(entry["path"], entry["path"])}
-
-    return {
-        **report,
-        "files": [renamed(f) for f in report["files"]],
-        "findings": [renamed(f) for f in report["findings"]],
-    }
+        tables = {experiment.data.files[role]: rows for role, rows in session.rows.items()}
+        return lint_tables(tables, **options)
+    return lint(
+        [Source(experiment.resolve(name), name) for name in experiment.data.files.values()], **options
+    )
 
 
 def _cost(session: Session, dataset: Dataset) -> dict[str, Any]:
@@ -210,7 +191,13 @@ def _cost(session: Session, dataset: Dataset) -> dict[str, Any]:
             today=session.today,
         ).as_dict()
     except (AssetError, ValueError) as error:
-        return {"model": model, "examples": len(examples), "tokens": None, "usd": None, "reason": str(error)}
+        return {
+            "model": model,
+            "examples": len(examples),
+            "tokens": None,
+            "usd": None,
+            "reason": _without_places(str(error), session),
+        }
 
 
 def _score(session: Session, folder: Run, name: str) -> None:
@@ -271,10 +258,12 @@ def _answered(folder: Run) -> bool:
     return folder.comparison() is not None or any(folder.predictions(name) for name in folder.contenders())
 
 
-def _without_places(text: str, folder: Path) -> str:
-    """Paths relative to the experiment file: a run folder holds no path of this machine."""
-    for place in {str(folder.resolve()), str(folder)} - {"."}:
-        text = text.replace(f"{place}/", "")
+def _without_places(text: str, session: Session) -> str:
+    """Text without this machine's folders: a run folder may be shown to anyone."""
+    own = (session.experiment.folder, session.runs, cache_folder(), Path.home())
+    places = {str(p) for folder in own for p in (folder, folder.resolve())} - {".", "/", ""}
+    for place in sorted(places, key=len, reverse=True):
+        text = text.replace(f"{place}/", "").replace(place, "…")
     return text
 
 

@@ -272,12 +272,7 @@ class Run:
         for path in sorted(self.folder.rglob("*.json*")):
             name = path.relative_to(self.folder).as_posix()
             # A leading dot marks the temporary file of a write that was killed.
-            if (
-                name == "run.json"
-                or path.name.startswith(".")
-                or path.name.startswith(".")
-                or name.startswith("index/")
-            ):
+            if name == "run.json" or path.name.startswith(".") or name.startswith("index/"):
                 continue
             if "/adapter/" in name or "/checkpoints/" in name:
                 continue

@@ -77,6 +77,10 @@ def _measure(metric: str, predictions: Sequence[Prediction], tokenizer: str) -> 
             else (p.reference_nats, p.reference_tokens, p.reference_bytes)
             for p in predictions
         ]
+        if not any(t for t in triples) and any(p.error is None for p in predictions):
+            empty = measure(metric, triples)
+            reason = "these answers came without likelihoods of the references"
+            return Rows(empty.stats, empty.scored, empty.reduce, empty.columns, empty.signature, reason)
         # Perplexities of different tokenizers do not rank; the signature keeps them apart.
         options = {"tokenizer": tokenizer} if metric == "perplexity" else {}
         return measure(metric, triples, **options)

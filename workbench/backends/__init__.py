@@ -55,8 +55,12 @@ class Backend(Protocol):
         """
         ...
 
+    def release(self) -> None:
+        """Free the memory of a model; it loads again when it is next asked. Nothing to do for a server."""
+        ...
+
     def close(self) -> None:
-        """Free the model or the connection."""
+        """Free everything, for good."""
         ...
 
 

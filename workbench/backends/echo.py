@@ -36,5 +36,8 @@ class EchoBackend:
                 finish_reason="stop",
             )
 
+    def release(self) -> None:
+        """Nothing to free."""
+
     def close(self) -> None:
         """Nothing to free."""

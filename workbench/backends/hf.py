@@ -13,6 +13,7 @@ import gc
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,14 @@ class HfBackend:
                 if not all(j.request.prompt.id in done for j in batch):
                     yield from (p for p in self._answer_batch(model, batch) if p.id not in done)
 
-    def close(self) -> None:
-        """Free the model."""
+    def release(self) -> None:
+        """Free the weights."""
         self._model = None
         gc.collect()
+
+    def close(self) -> None:
+        """Free the weights."""
+        self.release()
 
     @contextlib.contextmanager
     def _adapted(self, adapter: Path | None) -> Iterator[Any]:
@@ -116,7 +121,7 @@ class HfBackend:
             ids = self.tokenizer.prompt_ids(prompt.messages, tools=prompt.tools)
         except TokenizerError as error:
             return Prediction(**failed, error=str(error))
-        room = self._context() - self._settings.max_new_tokens
+        room = self._context - self._settings.max_new_tokens
         if len(ids) > room:
             return Prediction(
                 **failed,
@@ -126,7 +131,9 @@ class HfBackend:
         return _Job(request, ids, self._reference_ids(request, ids))
 
     def _reference_ids(self, request: Request, prompt_ids: list[int]) -> list[int]:
-        """Tokens of the first reference as training would see them, its end-of-turn included."""
+        """Tokens of the first reference as training would see them, its end-of-turn included; none for none."""
+        if not request.references[0]:
+            return []
         before = tuple(
             msgspec.structs.replace(m, weight=0) if m.role == "assistant" else m
             for m in request.prompt.messages
@@ -136,11 +143,13 @@ class HfBackend:
             encoded = encode(Example((*before, reply), request.prompt.tools), self.tokenizer)
         except TokenizerError:
             return []
-        if list(encoded.ids[: len(prompt_ids)]) != prompt_ids or len(encoded.ids) > self._context():
+        if list(encoded.ids[: len(prompt_ids)]) != prompt_ids or len(encoded.ids) > self._context:
             return []
         return [i for i, trained in zip(encoded.ids, encoded.loss_mask, strict=True) if trained]
 
+    @cached_property
     def _context(self) -> int:
+        """The longest input the model takes, in tokens."""
         from transformers import AutoConfig
 
         config = AutoConfig.from_pretrained(self.folder).get_text_config()
@@ -149,16 +158,27 @@ class HfBackend:
     def _answer_batch(self, model: Any, batch: list[_Job]) -> list[Prediction]:
         import torch
 
-        with torch.inference_mode():
-            begun = time.monotonic()
-            prompt = _left_padded([j.prompt for j in batch], self._pad_id(), self.device)
-            out = model(**prompt, use_cache=True, logits_to_keep=1)
-            first, cache = out.logits[:, -1].float(), out.past_key_values
-            prefill = time.monotonic() - begun
+        try:
+            with torch.inference_mode():
+                return self._answered(model, batch)
+        except torch.OutOfMemoryError as error:
+            raise BackendError(
+                f"answering does not fit the memory of {self.device}. Lower batch_size of this backend (now "
+                f"{self._settings.batch_size}); finished answers are kept."
+            ) from error
+
+    def _answered(self, model: Any, batch: list[_Job]) -> list[Prediction]:
+        begun = _clock(self.device)
+        prompt = _left_padded([j.prompt for j in batch], self._pad_id(), self.device)
+        out = model(**prompt, use_cache=True, logits_to_keep=1)
+        first, cache = out.logits[:, -1].float(), out.past_key_values
+        prefill = _clock(self.device) - begun
+        nats: list[float | None] = [None] * len(batch)
+        if any(j.reference for j in batch):
             nats = _reference_nats(model, first, copy.deepcopy(cache), prompt, [j.reference for j in batch])
-            begun = time.monotonic()
-            answers = _greedy(model, first, cache, prompt, self._settings.max_new_tokens, self._stop_ids())
-            seconds = (prefill + time.monotonic() - begun) / len(batch)
+        begun = _clock(self.device)
+        answers = _greedy(model, first, cache, prompt, self._settings.max_new_tokens, self._stop_ids())
+        seconds = (prefill + _clock(self.device) - begun) / len(batch)
         return [self._prediction(*row, seconds) for row in zip(batch, answers, nats, strict=True)]
 
     def _prediction(self, job: _Job, answer: list[int], nats: float | None, seconds: float) -> Prediction:
@@ -197,6 +217,17 @@ class HfBackend:
     def _pad_id(self) -> int:
         pad = self.tokenizer.tokenizer.pad_token_id
         return int(pad if pad is not None else min(self._stop_ids(), default=0))
+
+
+def _clock(device: str) -> float:
+    """The time once all work given to the device is done: an accelerator only queues it."""
+    import torch
+
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    elif device == "mps":
+        torch.mps.synchronize()
+    return time.monotonic()
 
 
 def _left_padded(rows: list[list[int]], pad: int, device: str) -> dict[str, Any]:

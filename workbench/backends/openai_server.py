@@ -107,12 +107,17 @@ class OpenAIBackend:
         except openai.APIConnectionError as error:
             where = self._settings.base_url or "the OpenAI API"
             raise BackendError(
-                f"{where} cannot be reached ({error.__cause__ or error}). Finished answers are kept: run again."
+                f"{where} cannot be reached ({self._plain(error.__cause__ or error)}). Finished answers are kept: run again."
             ) from None
         except openai.OpenAIError as error:
             return Prediction(id=prompt.id, **known, error=self._plain(error))
-        if not answer.choices:
-            return Prediction(id=prompt.id, **known, error="the server sent no choices")
+        except ValueError as error:
+            return Prediction(
+                id=prompt.id, **known, error=f"the server's answer is no JSON: {self._plain(error)}"
+            )
+        # The client checks nothing: a proxy's web page or half an answer arrives here as it is.
+        if not getattr(answer, "choices", None) or answer.choices[0].message is None:
+            return Prediction(id=prompt.id, **known, error="the server's answer holds no message")
         choice, usage = answer.choices[0], answer.usage
         used = (usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)
         return Prediction(
@@ -127,11 +132,14 @@ class OpenAIBackend:
             finish_reason=choice.finish_reason,
         )
 
+    def release(self) -> None:
+        """Keep the connections: they take no room."""
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def _plain(self, error: Exception) -> str:
+    def _plain(self, error: BaseException) -> str:
         """The error in one line, without the key, which some servers repeat."""
         text = " ".join(str(getattr(error, "message", error)).split())
         if key := os.environ.get(self._settings.api_key_env):

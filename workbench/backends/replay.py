@@ -55,5 +55,8 @@ class ReplayBackend:
             else:
                 yield Prediction(**known, error=f"{self._path.name} holds no answer to this question")
 
+    def release(self) -> None:
+        """Nothing to free."""
+
     def close(self) -> None:
         """Nothing to free."""

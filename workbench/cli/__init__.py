@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import typer
 
+from validators.findings import printable
+
 # Under other names than their modules: a function of that name would hide the module.
 from .app import app as app_verb
 from .cost import cost as cost_verb
@@ -71,14 +73,14 @@ def main() -> None:
             raise
         ours = type(error).__module__.split(".")[0] in OUR_PACKAGES
         if ours:
-            print(f"error: {error}", file=sys.stderr)
+            said = str(error)
         elif isinstance(error, OSError):
-            place = f"{error.filename}: " if error.filename else ""
-            print(f"error: {place}{error.strerror or error}", file=sys.stderr)
+            said = f"{error.filename}: " * bool(error.filename) + (error.strerror or str(error))
         else:
-            print(
-                f"error: unexpected {type(error).__name__}: {error}\n"
-                "This is a bug in the workbench. --debug shows where; please report it.",
-                file=sys.stderr,
+            said = (
+                f"unexpected {type(error).__name__}: {error}\n"
+                "This is a bug in the workbench. --debug shows where; please report it."
             )
+        # Messages quote data and servers: nothing of theirs may steer the terminal.
+        print("error: " + "\n".join(map(printable, said.splitlines())), file=sys.stderr)
         sys.exit(2)

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..backends.hf import HfBackend
 from ..experiment import FineTuned
 from ..records import Prompt, Sample
-from ..training import TrainingSettings, train_lora
+from ..training import TrainingSettings, encode_rows, train_lora
 from . import ContenderError, Fitted, Setting, needed_backend, plain_prompt
 
 
@@ -26,7 +26,7 @@ def fit_fine_tuned(settings: FineTuned, setting: Setting) -> Fitted:
     training = (setting.run.contender(settings.name) or {}).get("training")
     if not (folder / "adapter_config.json").exists() or training is None:
         # Training loads its own copy of the base; two copies at once would double the memory.
-        backend.close()
+        backend.release()
         training = train_lora(
             _training_settings(settings, backend),
             {k: setting.conversations[k] for k in _ids(setting.train) if k in setting.conversations},
@@ -36,6 +36,13 @@ def fit_fine_tuned(settings: FineTuned, setting: Setting) -> Fitted:
             setting.progress,
         ).as_dict()
     return Fitted(_prompts, backend, adapter=folder, training=training)
+
+
+def check_rows(settings: FineTuned, setting: Setting) -> None:
+    """Raise TrainingError now for rows that could not be trained on, before anything is spent on others."""
+    backend = needed_backend(setting)
+    if isinstance(backend, HfBackend):
+        encode_rows(setting.conversations, backend.tokenizer, settings.max_length)
 
 
 def _prompts(samples: Sequence[Sample]) -> list[Prompt]:

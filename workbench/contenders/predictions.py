@@ -107,6 +107,9 @@ class PredictionsFile:
                 error=_text(error) if error else None,
             )
 
+    def release(self) -> None:
+        """Nothing to free."""
+
     def close(self) -> None:
         """Nothing to free."""
 

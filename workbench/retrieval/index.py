@@ -38,33 +38,41 @@ class Index:
 
     def search(self, queries: Sequence[str], top_k: int, retriever: Retriever) -> list[list[Passage]]:
         """The best passages of each query, the best first; fewer than `top_k` where fewer match."""
-        edge = _edge()
+        query_of = _edge().Query.Nearest
         vectors = self._embedder.embed(queries) if retriever != "bm25" else [None] * len(queries)
         results = []
         for query, vector in zip(queries, vectors, strict=True):
-            limit = top_k if retriever != "hybrid" else max(PREFETCH, top_k)
-            sources = []
-            if vector is not None:
-                nearest = edge.Query.Nearest(vector.tolist(), using=DENSE)
-                sources.append(edge.Prefetch(limit, query=nearest, params=edge.SearchParams(exact=True)))
+            asked = [] if vector is None else [query_of(vector.tolist(), using=DENSE)]
             if retriever != "dense":
-                words = self._bm25.embed_query(query)
-                sources.append(edge.Prefetch(limit, query=edge.Query.Nearest(words, using=SPARSE)))
-            fusion = {"prefetches": sources, "query": edge.Fusion.Rrf(k=RRF_K + 1)}
-            alone = {"query": sources[0].query, "params": sources[0].params}
-            asked = fusion if len(sources) > 1 else alone
-            request = edge.QueryRequest(limit=top_k, with_payload=True, **asked)
-            found = self._shard.query(request)
-            # Equal scores come in no fixed order from the engine; the id settles it.
-            found.sort(key=lambda point: (-point.score, point.id))
-            results.append(
-                [Passage(p.payload["document"], p.payload["text"], round(p.score, 6)) for p in found]
-            )
+                asked.append(query_of(self._bm25.embed_query(query), using=SPARSE))
+            found = [self._nearest(q, top_k + PREFETCH) for q in asked]
+            results.append((_fused(found) if len(found) > 1 else found[0])[:top_k])
         return results
+
+    def _nearest(self, query: Any, limit: int) -> list[Passage]:
+        """The best passages by one retriever. Equal scores come in no fixed order from the engine: the id settles it,
+        and more are asked for than needed, so that a tie at the end is settled too."""
+        edge = _edge()
+        request = edge.QueryRequest(
+            limit=limit, query=query, params=edge.SearchParams(exact=True), with_payload=True
+        )
+        points = sorted(self._shard.query(request), key=lambda point: (-point.score, point.id))
+        return [Passage(p.payload["document"], p.payload["text"], round(p.score, 6)) for p in points]
 
     def close(self) -> None:
         """Release the folder."""
         self._shard.close()
+
+
+def _fused(rankings: Sequence[Sequence[Passage]]) -> list[Passage]:
+    """Reciprocal rank fusion (Cormack et al. 2009): a passage scores the sum of 1 / (60 + its rank) over rankings."""
+    scores: dict[tuple[str, str], float] = {}
+    for ranking in rankings:
+        for rank, passage in enumerate(ranking, 1):
+            key = (passage.document, passage.text)
+            scores[key] = scores.get(key, 0.0) + 1 / (RRF_K + rank)
+    order = sorted(scores, key=lambda key: (-scores[key], key))
+    return [Passage(document, text, round(scores[document, text], 6)) for document, text in order]
 
 
 def open_index(chunks: Sequence[Chunk], embedder: Embedder, folder: Path) -> Index:

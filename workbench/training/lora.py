@@ -92,10 +92,10 @@ def train_lora(
     )
     trainer.remove_callback(transformers.PrinterCallback)
     last = _last_checkpoint(checkpoints)
-    _cut_log(run, settings.name, last)
-    begun = time.monotonic()
+    # Time spent before an interruption counts: it was paid for.
+    begun = time.monotonic() - _cut_log(run, settings.name, last)
     with run.open_training(settings.name) as log:
-        trainer.add_callback(_log_callback(log.append, progress, lambda: int(trainer.tokens_seen)))
+        trainer.add_callback(_log_callback(log.append, progress, lambda: int(trainer.tokens_seen), begun))
         try:
             trainer.train(resume_from_checkpoint=str(last) if last else None)
         except require("torch", "training", "local").OutOfMemoryError as error:
@@ -105,8 +105,7 @@ def train_lora(
             ) from error
     state = trainer.state
     _save_adapter(trainer.model, settings, run.adapter_folder(settings.name))
-    _remove_whole(checkpoints)
-    return TrainingSummary(
+    summary = TrainingSummary(
         examples=len(rows),
         steps=state.global_step,
         tokens=round(sum(len(r["input_ids"]) for r in rows) * settings.epochs),
@@ -115,6 +114,11 @@ def train_lora(
         dev_loss=state.best_metric,
         seconds=time.monotonic() - begun,
     )
+    # On record before the checkpoints go: a kill in between would else train everything again.
+    if (info := run.contender(settings.name)) is not None:
+        run.write_contender(settings.name, info | {"training": summary.as_dict()})
+    _remove_whole(checkpoints)
+    return summary
 
 
 def _with_adapter(settings: TrainingSettings) -> Any:
@@ -177,7 +181,7 @@ def _trainer_class() -> Any:
     class SupervisedTrainer(transformers.Trainer):
         # The Trainer divides by the tokens of the whole step only for losses that say they take the count.
         model_accepts_loss_kwargs = True
-        # Real tokens trained on so far (padding left out); a tensor, so that counting never waits for the GPU.
+        # Real tokens trained on so far, padding left out.
         tokens_seen: Any = 0
 
         def compute_loss(
@@ -210,7 +214,10 @@ def _trainer_class() -> Any:
 
 
 def _log_callback(
-    append: Callable[[dict[str, Any]], None], progress: Progress, tokens_seen: Callable[[], int]
+    append: Callable[[dict[str, Any]], None],
+    progress: Progress,
+    tokens_seen: Callable[[], int],
+    begun: float,
 ) -> Any:
     import transformers
 
@@ -227,6 +234,7 @@ def _log_callback(
             row = {
                 "step": state.global_step,
                 "epoch": round(state.epoch or 0.0, 4),
+                "seconds": round(time.monotonic() - begun, 3),
                 "memory_mb": _memory_mb(),
             }
             if "loss" in logs:
@@ -279,10 +287,12 @@ def _last_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def _cut_log(run: Run, name: str, checkpoint: Path | None) -> None:
-    """Drop log rows that the resumed training will write again."""
+def _cut_log(run: Run, name: str, checkpoint: Path | None) -> float:
+    """Drop log rows that the resumed training will write again; return the seconds spent on those kept."""
     reached = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
-    run.write_training(name, [row for row in run.training(name) if row["step"] <= reached])
+    kept = [row for row in run.training(name) if row["step"] <= reached]
+    run.write_training(name, kept)
+    return float(kept[-1].get("seconds", 0.0)) if kept else 0.0
 
 
 def _remove_whole(folder: Path) -> None:
