@@ -192,9 +192,14 @@ def test_done_requests_are_not_sent(monkeypatch: pytest.MonkeyPatch, serve: Any)
     assert set(rows) == {"the pump"} and len(asked) == 1
 
 
-def test_a_server_takes_no_adapter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_server_takes_no_adapter(monkeypatch: pytest.MonkeyPatch, serve_chat: str, tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="cannot load a local adapter"):
-        answers(remote(monkeypatch, "http://127.0.0.1:1/v1"), [ask("till")], adapter=tmp_path)
+        answers(remote(monkeypatch, serve_chat), [ask("till")], adapter=tmp_path)
+
+
+def test_a_server_that_is_not_there_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BackendError, match=r"127.0.0.1:1/v1 cannot be reached .* Is the server running"):
+        remote(monkeypatch, "http://127.0.0.1:1/v1")
 
 
 def test_offline_and_keyless_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

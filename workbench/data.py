@@ -18,6 +18,7 @@ from typing import Any
 from validators.examples import Example, ExampleError, parse_example
 from validators.fingerprints import fold
 from validators.reading import DataError, Row, read_rows, to_chat
+from validators.suggest import did_you_mean
 
 from .experiment import Columns, Data, Experiment, Split
 from .records import Sample
@@ -222,8 +223,14 @@ def _lookup(example: Example, path: str, setting: str) -> Any:
     value: Any = {"metadata": example.metadata}
     for key in path.split("."):
         if not isinstance(value, dict) or key not in value:
-            there = ", ".join(f"metadata.{k}" for k in example.metadata) or "none"
-            raise DataError(f"{setting} is {path!r}, which this row lacks. It has: {there}")
+            there = [f"metadata.{k}" for k in example.metadata]
+            guess = (
+                f" Did you mean 'metadata.{path}'?"
+                if f"metadata.{path}" in there
+                else did_you_mean(path, there)
+            )
+            known = ", ".join(there) or "none"
+            raise DataError(f"{setting} is {path!r}, which this row lacks. It has: {known}.{guess}")
         value = value[key]
     return value
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -343,7 +344,7 @@ class Experiment(_Part):
 
     def resolve(self, path: str) -> Path:
         """A path of the experiment file, relative to that file."""
-        return self._folder / Path(path).expanduser()
+        return Path(os.path.normpath(self._folder / Path(path).expanduser()))
 
     @property
     def folder(self) -> Path:

@@ -179,7 +179,7 @@ def _failures(failed: int, tuned: Evidence, other: Evidence) -> Gate:
     names = f"{tuned.name} or {other.name}"
     return Gate(
         "invalid-comparison",
-        f"{failed} answers of {names} failed, enough to change the decision; run again to ask them again",
+        f"{failed} answers of {names} failed, enough to change the decision; mend the cause and run again",
     )
 
 

@@ -202,8 +202,12 @@ def _head(plan: Plan) -> Iterator[str]:
         for name, n in plan.splits.items()
     )
     yield f"plan      {plan.experiment} · {sizes}"
-    untimed = f"; unknown: {', '.join(plan.untimed)}" if plan.untimed else ""
-    yield f"time      at most about {_time(plan.minutes)} while nothing else runs here{untimed}"
+    told = [f"at most about {_time(plan.minutes)} while nothing else runs here"]
+    if len(plan.untimed) == len(plan.contenders):
+        told = []
+    if plan.untimed:
+        told.append(f"unknown: {', '.join(plan.untimed)}")
+    yield f"time      {'; '.join(told)}"
     budget = "" if plan.budget_usd is None else f" of a budget of {_usd(plan.budget_usd)}"
     if plan.usd is None:
         yield "cost      unknown: set decision.costs.gpu_usd_per_hour, or a backend's price"
@@ -269,9 +273,11 @@ def _power(test: SplitPower) -> Iterator[str]:
     margin = f"{100 * test.margin:.3g} points"
     yield (
         f"test      {test.samples:,} samples show a true gain of {100 * test.detectable:.1f} points of {test.metric} "
-        f"in 4 of 5 runs"
+        f"in 4 of 5 tests"
     )
-    yield f"          (where two contenders differ on {PLANNED_DISCORDANT:.0%} of the samples)"
+    # Contenders that far apart differ on more samples than planned for.
+    differing = max(PLANNED_DISCORDANT, test.detectable)
+    yield f"          (where two contenders differ on {differing:.0%} of the samples)"
     yield f"          to be told that tuning is worth it (+{margin}), the true gain must be about {100 * test.surely:.1f}"
     if test.needed is None:
         yield f"          no test size shows a gain as small as the margin, {margin}"

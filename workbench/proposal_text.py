@@ -155,8 +155,10 @@ def detectable(p: Proposal, n: int) -> list[str]:
         return [f"{told} of a right-or-wrong metric; for {p.metric} only the run can tell"]
     surely = smallest_detectable_effect(n, discordant=PLANNED_DISCORDANT, margin=p.worth_it)
     alike = "; rows of one group count for less" if p.group_by else ""
+    # Contenders that far apart differ on more samples than planned for.
+    differing = max(PLANNED_DISCORDANT, shown)
     lines = [
-        f"{told}, where two contenders differ on {PLANNED_DISCORDANT:.0%} of them{alike}",
+        f"{told}, where two contenders differ on {differing:.0%} of them{alike}",
         f"to be told that tuning is worth it, the true gain must be about {100 * surely:.1f} points",
     ]
     needed = samples_to_show(p.worth_it)

@@ -7,6 +7,7 @@ validity gates in their order, then the decision table; exactly one headline com
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -272,19 +273,28 @@ def _flips(
     return tuple(flips)
 
 
+def _again(run: Run) -> str:
+    """The command that runs the experiment again, its path as seen from beside the runs folder."""
+    origin = run.origin()
+    path = os.path.relpath(origin, run.folder.parent.parent) if origin else "EXPERIMENT"
+    return f"workbench run {'EXPERIMENT' if path.startswith('..') else path}"
+
+
 def _next(run: Run, finding: Finding, evidence: Sequence[Evidence]) -> str:
     place = f"{run.folder.resolve().parent.name}/{run.name}"
     if finding.headline != "cant-tell" and finding.choice:
         if any(e.name == finding.choice and e.info["kind"] == "predictions" for e in evidence):
             return f"put {finding.choice} to use where its answers came from"
         return f"workbench predict {place} --contender {finding.choice} new.jsonl answers.jsonl"
-    return {
-        "fix-data": f"workbench lint {_data_file(run)}",
-        "need-more-eval-data": "add test data, then: workbench run EXPERIMENT",
-        "no-tuned-contender": "add a contender of kind fine-tuned, then: workbench run EXPERIMENT",
-        "no-alternative": "add a contender of kind prompting or few-shot, then: workbench run EXPERIMENT",
-        "no-signal": "choose another metrics.primary, then: workbench run EXPERIMENT",
-    }.get(finding.reason, "mend what the reason names, then: workbench run EXPERIMENT")
+    if finding.reason == "fix-data":
+        return f"workbench lint {_data_file(run)}"
+    first = {
+        "need-more-eval-data": "add test data",
+        "no-tuned-contender": "add a contender of kind fine-tuned",
+        "no-alternative": "add a contender of kind prompting or few-shot",
+        "no-signal": "choose another metrics.primary",
+    }.get(finding.reason, "mend what the reason names")
+    return f"{first}, then: {_again(run)}"
 
 
 def _data_file(run: Run) -> str:

@@ -7,7 +7,10 @@ an error row, which the next run asks again.
 from __future__ import annotations
 
 import os
+import socket
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -21,6 +24,7 @@ from . import BackendError, Identity, Request, cost_usd
 
 TIMEOUT_SECONDS = 120.0
 ATTEMPTS = 10
+REACH_SECONDS = 10.0
 
 
 class OpenAIBackend:
@@ -38,6 +42,7 @@ class OpenAIBackend:
             raise BackendError(
                 f"model {settings.model!r} needs an API key: set the variable {settings.api_key_env}"
             )
+        _reach(settings)
         self._settings = settings
         self._client = openai.OpenAI(
             api_key=key or "none",
@@ -145,3 +150,20 @@ class OpenAIBackend:
         if key := os.environ.get(self._settings.api_key_env):
             text = text.replace(key, "[key]")
         return f"{type(error).__name__}: {text[:300]}"
+
+
+def _reach(settings: Settings) -> None:
+    """Raise BackendError within seconds where no server listens: the client would retry for minutes.
+
+    Behind a proxy only the client knows the way, so nothing is tried.
+    """
+    url = urllib.parse.urlsplit(settings.base_url or "")
+    if not url.hostname or urllib.request.getproxies():
+        return
+    port = url.port or (443 if url.scheme == "https" else 80)
+    try:
+        socket.create_connection((url.hostname, port), timeout=REACH_SECONDS).close()
+    except OSError as error:
+        raise BackendError(
+            f"{settings.base_url} cannot be reached ({error.strerror or error}). Is the server running? Check base_url."
+        ) from None

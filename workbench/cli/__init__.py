@@ -62,8 +62,11 @@ def main() -> None:
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:
         program(args=arguments, prog_name="workbench")
-    except KeyboardInterrupt:
-        print("interrupted; finished work is kept, run the same command to go on", file=sys.stderr)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        # Typer turns Ctrl-C into this exit code without a word.
+        if isinstance(stop, SystemExit) and stop.code != 130:
+            raise
+        print("\ninterrupted; finished work is kept, run the same command to go on", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader (head, less) has left; that is no error of ours

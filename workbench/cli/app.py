@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -50,11 +49,9 @@ def app(
     root, address = _root_and_address(runs, port)
     main = Path(next(iter(spec.submodule_search_locations))) / "main.py"
     typer.echo(f"Serving {root} on {address} (Ctrl-C ends it)", err=True)
-    try:
-        code = subprocess.call(command(main, port), env={**os.environ, "WORKBENCH_RUNS": str(root)})
-    except KeyboardInterrupt:
-        code = 130
-    raise typer.Exit(code)
+    sys.stderr.flush()
+    # In place of this process, so that whoever ends the command ends the server.
+    os.execve(sys.executable, command(main, port), {**os.environ, "WORKBENCH_RUNS": str(root)})
 
 
 def _root_and_address(runs: Path, port: int) -> tuple[Path, str]:

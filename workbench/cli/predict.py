@@ -43,7 +43,7 @@ def predict(
         )
         return
     with Progress() as progress:
-        progress.stage(contender or "choice", str(source))
+        progress.stage(contender or "predict", str(source))
         count, errors = predict_file(
             run,
             Path(source),

@@ -27,18 +27,15 @@ class Progress:
                 BarColumn,
                 MofNCompleteColumn,
                 TextColumn,
-                TimeElapsedColumn,
                 TimeRemainingColumn,
             )
             from rich.progress import Progress as Live
 
             columns = (
                 TextColumn("{task.description:<14}", markup=False),
-                BarColumn(bar_width=30),
+                BarColumn(bar_width=20),
                 MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
+                TimeRemainingColumn(elapsed_when_finished=True),
                 TextColumn("{task.fields[detail]}", markup=False),
             )
             self._live = Live(*columns, console=Console(stderr=True))
@@ -56,6 +53,10 @@ class Progress:
         self._name, self._begun, self._done = name, time.monotonic(), 0
         self._told = self._begun
         if self._live is not None:
+            if self._task is not None:
+                # A stage without steps is done when the next begins.
+                before = self._live.tasks[self._task]
+                self._live.update(self._task, total=before.total or 1, completed=before.total or 1, detail="")
             self._task = self._live.add_task(name, total=None, detail=detail)
         else:
             print(f"{name}{' · ' + detail if detail else ''}", file=sys.stderr, flush=True)

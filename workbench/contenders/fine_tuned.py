@@ -9,7 +9,7 @@ from pathlib import Path
 from ..backends.hf import HfBackend
 from ..experiment import FineTuned
 from ..records import Prompt, Sample
-from ..training import TrainingSettings, encode_rows, train_lora
+from ..training import TrainingSettings, encode_rows, remove_checkpoints, train_lora
 from . import ContenderError, Fitted, Setting, needed_backend, plain_prompt
 
 
@@ -24,7 +24,9 @@ def fit_fine_tuned(settings: FineTuned, setting: Setting) -> Fitted:
         return Fitted(_prompts, backend, adapter=folder)
     folder = setting.run.adapter_folder(settings.name)
     training = (setting.run.contender(settings.name) or {}).get("training")
-    if not (folder / "adapter_config.json").exists() or training is None:
+    if (folder / "adapter_config.json").exists() and training is not None:
+        remove_checkpoints(setting.run.checkpoint_folder(settings.name))
+    else:
         # Training loads its own copy of the base; two copies at once would double the memory.
         backend.release()
         training = train_lora(

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from .lora import TrainingSettings, TrainingSummary, train_lora
+from .lora import TrainingSettings, TrainingSummary, remove_checkpoints, train_lora
 from .rows import TrainingError, encode_rows
 
-__all__ = ["TrainingError", "TrainingSettings", "TrainingSummary", "encode_rows", "train_lora"]
+__all__ = [
+    "TrainingError",
+    "TrainingSettings",
+    "TrainingSummary",
+    "encode_rows",
+    "remove_checkpoints",
+    "train_lora",
+]

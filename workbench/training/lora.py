@@ -117,7 +117,7 @@ def train_lora(
     # On record before the checkpoints go: a kill in between would else train everything again.
     if (info := run.contender(settings.name)) is not None:
         run.write_contender(settings.name, info | {"training": summary.as_dict()})
-    _remove_whole(checkpoints)
+    remove_checkpoints(checkpoints)
     return summary
 
 
@@ -295,8 +295,11 @@ def _cut_log(run: Run, name: str, checkpoint: Path | None) -> float:
     return float(kept[-1].get("seconds", 0.0)) if kept else 0.0
 
 
-def _remove_whole(folder: Path) -> None:
-    """Remove a folder out of its place at once: half a checkpoint must not be resumed from."""
+def remove_checkpoints(folder: Path) -> None:
+    """Remove checkpoints that are no longer needed, and what a kill left of an earlier removal.
+
+    They go out of their place at once: half a checkpoint must not be resumed from.
+    """
     away = folder.with_name(f".{folder.name}")
     shutil.rmtree(away, ignore_errors=True)
     if folder.exists():
