@@ -6,7 +6,6 @@ Shared by generation and training, so that both see the same weights in the same
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import platform
 from pathlib import Path
@@ -77,8 +76,6 @@ def load_model(folder: Path, device: str, dtype: str) -> Any:
     torch = require("torch", "a local model", "local")
     transformers = require("transformers", "a local model", "local")
     transformers.utils.logging.disable_progress_bar()
-    # It announces a missing optional kernel whenever it is imported, used or not.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False

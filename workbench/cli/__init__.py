@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -59,6 +60,8 @@ def main() -> None:
     debug = "--debug" in sys.argv
     if not debug:
         warnings.filterwarnings("ignore", category=FutureWarning)
+        # It announces a missing optional kernel whenever peft imports it, used or not.
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:
         program(args=arguments, prog_name="workbench")
