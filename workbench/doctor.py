@@ -130,7 +130,7 @@ def _accelerator() -> Check:
         return Check(
             "machine", "accelerator", "missing", f"one is here, but torch cannot say more: {first}", cure
         )
-    cure = "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu128"
+    cure = "install torch's build for your CUDA version (its installation page names the pip command)"
     return Check("machine", "accelerator", "missing", "one is here, but this torch cannot use it", cure)
 
 
