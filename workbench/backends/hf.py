@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import functools
 import gc
 import time
 from collections.abc import Iterator, Sequence
@@ -53,6 +52,11 @@ class HfBackend:
 
     def identity(self) -> Identity:
         """Model, weights, chat template and hardware."""
+        return self._identity
+
+    @cached_property
+    def _identity(self) -> Identity:
+        """Made once: the hash reads every weight file of the folder, and each contender asks for it."""
         return Identity(
             model=self._settings.model,
             sha256=weights_hash(self.folder),
@@ -205,7 +209,7 @@ class HfBackend:
         own = self.tokenizer.tokenizer.eos_token_id
         return {i for i in (*ids, own, self._turn_end) if i is not None}
 
-    @functools.cached_property
+    @cached_property
     def _turn_end(self) -> int | None:
         """The token that ends a turn in training: a tuned model stops there, whatever its settings say."""
         try:
