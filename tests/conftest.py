@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+# Status, headers, and a body that is sent as JSON, or as it is where it is bytes.
+Reply = tuple[int, dict[str, str], Any]
 
 # Two test processes on two cores: more threads than cores make every matrix product wait.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -67,34 +71,48 @@ def make_tiny_model(folder: Path, *, template: str | None = CHATML, seed: int = 
 
 
 @pytest.fixture
-def serve_chat() -> Iterator[str]:
+def serve() -> Iterator[Callable[[Callable[[dict[str, Any], int], Reply]], tuple[str, list[dict[str, Any]]]]]:
+    """Start servers that answer by a function of (request body, how many came before)."""
+    running: list[ThreadingHTTPServer] = []
+
+    def start(behave: Callable[[dict[str, Any], int], Reply]) -> tuple[str, list[dict[str, Any]]]:
+        asked: list[dict[str, Any]] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                asked.append(body | {"authorization": self.headers["Authorization"]})
+                status, headers, answer = behave(asked[-1], len(asked) - 1)
+                blob = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+                self.send_response(status)
+                for key, value in {
+                    "Content-Type": "application/json",
+                    "Content-Length": str(len(blob)),
+                    **headers,
+                }.items():
+                    self.send_header(key, value)
+                self.end_headers()
+                self.wfile.write(blob)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        running.append(server)
+        return f"http://127.0.0.1:{server.server_port}/v1", asked
+
+    yield start
+    for server in running:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def serve_chat(serve: Any) -> str:
     """The address of a loopback server that answers every chat with "till", 10 tokens in and 2 out."""
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "till"}}
     usage = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
-    answer = {
-        "id": "1",
-        "object": "chat.completion",
-        "created": 1,
-        "model": "m",
-        "choices": [choice],
-        "usage": usage,
-    }
-    blob = json.dumps(answer).encode()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(blob)))
-            self.end_headers()
-            self.wfile.write(blob)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    server.server_close()
+    about = {"id": "1", "object": "chat.completion", "created": 1, "model": "m"}
+    address: str = serve(lambda *_: (200, {}, {**about, "choices": [choice], "usage": usage}))[0]
+    return address

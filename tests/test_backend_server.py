@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import Reply
 from tests.test_backends import QUESTIONS, answers, ask
 from workbench.backends import BackendError, open_backend
 from workbench.experiment import OpenAIBackend
 
 KEY = "sk-canary-0123456789"
-
-Reply = tuple[int, dict[str, str], Any]
 
 
 def good(text: str = "fine") -> Reply:
@@ -36,44 +32,6 @@ def good(text: str = "fine") -> Reply:
             "usage": usage,
         },
     )
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[[Callable[[dict[str, Any], int], Reply]], tuple[str, list[dict[str, Any]]]]]:
-    """Start servers that answer by a function of (request body, how many came before)."""
-    running: list[ThreadingHTTPServer] = []
-
-    def start(behave: Callable[[dict[str, Any], int], Reply]) -> tuple[str, list[dict[str, Any]]]:
-        asked: list[dict[str, Any]] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                asked.append(body | {"authorization": self.headers["Authorization"]})
-                status, headers, answer = behave(asked[-1], len(asked) - 1)
-                blob = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-                self.send_response(status)
-                for key, value in {
-                    "Content-Type": "application/json",
-                    "Content-Length": str(len(blob)),
-                    **headers,
-                }.items():
-                    self.send_header(key, value)
-                self.end_headers()
-                self.wfile.write(blob)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        running.append(server)
-        return f"http://127.0.0.1:{server.server_port}/v1", asked
-
-    yield start
-    for server in running:
-        server.shutdown()
-        server.server_close()
 
 
 def remote(monkeypatch: pytest.MonkeyPatch, url: str, **changed: Any) -> Any:
