@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import Reply
 from tests.test_backends import QUESTIONS, answers, ask
 from workbench.backends import BackendError, open_backend
-from workbench.experiment import OpenAIBackend
+from workbench.settings import OpenAIBackend
 
 KEY = "sk-canary-0123456789"
 

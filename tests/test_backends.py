@@ -12,9 +12,9 @@ from tests.conftest import make_tiny_model
 from validators.examples import Message
 from workbench.backends import BackendError, Request, open_backend
 from workbench.backends.hf import HfBackend
-from workbench.experiment import EchoBackend, ReplayBackend
-from workbench.experiment import HfBackend as HfSettings
 from workbench.records import Prediction, Prompt
+from workbench.settings import EchoBackend, ReplayBackend
+from workbench.settings import HfBackend as HfSettings
 
 QUESTIONS = [
     "the pump",

@@ -26,10 +26,10 @@ from workbench.contenders import (
     with_system,
 )
 from workbench.experiment import Experiment
-from workbench.experiment import HfBackend as HfSettings
 from workbench.records import Prompt, Sample
 from workbench.retrieval import CorpusError
 from workbench.runs import Run
+from workbench.settings import HfBackend as HfSettings
 
 CANARY = "canary-7f3a"
 ROUTES = ["bench", "water", "till"]

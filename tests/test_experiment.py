@@ -6,13 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from workbench.experiment import (
-    Experiment,
-    ExperimentError,
-    HfBackend,
-    OpenAIBackend,
-    settings_hash,
-)
+from workbench.experiment import Experiment, ExperimentError, settings_hash
+from workbench.settings import HfBackend, OpenAIBackend
 
 SAMPLES = Path(__file__).resolve().parent.parent / "sample_data"
 

@@ -18,7 +18,7 @@ PACKAGES = ("validators", "metrics", "workbench", "apps")
 # Every module by its longest prefix here. Imports go to the same or a lower floor.
 FLOORS: dict[int, tuple[str, ...]] = {
     0: ("validators", "metrics"),
-    1: ("experiment", "experiment_file", "records", "runs", "data", "models"),
+    1: ("experiment", "experiment_file", "settings", "records", "runs", "data", "models"),
     2: ("backends", "retrieval", "training"),
     3: ("contenders",),
     4: (

@@ -21,9 +21,9 @@ from validators.examples import Example, Message
 from validators.tokens import HuggingFaceTokenizer, load_hf_tokenizer
 from workbench.backends import Request
 from workbench.backends.hf import HfBackend
-from workbench.experiment import HfBackend as HfSettings
 from workbench.records import Prompt
 from workbench.runs import Run
+from workbench.settings import HfBackend as HfSettings
 from workbench.training import TrainingError, TrainingSettings, TrainingSummary, encode_rows, train_lora
 from workbench.training.lora import _trainer_class
 from workbench.training.rows import IGNORED, collate

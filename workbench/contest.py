@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from validators.assets import require
@@ -16,13 +17,14 @@ from .backends import Backend, Identity, Request, open_backend
 from .contenders import ContenderError, Fitted, Setting, fit, is_tuned, question
 from .contenders.fine_tuned import check_rows
 from .data import Dataset
-from .experiment import Brought, Experiment, FewShot, FineTuned, Rag, asked_of, settings_hash
-from .experiment import Contender as Settings
+from .experiment import Experiment, asked_of, settings_hash
 from .models import weights_hash
 from .records import Prediction, Sample
 from .retrieval import Embedder, load_corpus
 from .runs import Run
 from .scoring import score_contender
+from .settings import Brought, FewShot, FineTuned, Rag
+from .settings import Contender as Settings
 
 Step = Callable[[int, int, str], None]
 
@@ -194,7 +196,7 @@ class Contest:
             # Answers in another number format are other answers: `auto` resolves differently by machine.
             parts += [asked, identity.sha256, identity.template, identity.hardware.get("dtype")]
         if isinstance(settings, Brought):
-            parts.append(hashlib.sha256(self._experiment.resolve(settings.path).read_bytes()).hexdigest())
+            parts += [_file_hash(self._experiment.resolve(path)) for path in settings.paths]
         if isinstance(settings, FineTuned) and settings.adapter:
             parts.append(weights_hash(self._experiment.resolve(settings.adapter)))
         if isinstance(settings, Rag):
@@ -222,6 +224,10 @@ class Contest:
             "status": "started",
             "training": before.get("training") if before else None,
         }
+
+
+def _file_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _model(identity: Identity) -> dict[str, Any]:

@@ -95,13 +95,14 @@ def prepare(experiment: Experiment, rows: Mapping[str, Sequence[Row]], hashes: M
         chosen = split_samples([s for s, _ in parts["all"]], data.split)
     else:
         chosen = {role: [s for s, _ in pairs] for role, pairs in parts.items()}
-        if "dev" not in chosen and data.split.dev > 0:
+        if "dev" not in chosen and "train" in chosen and data.split.dev > 0:
             cut = data.split.model_copy(update={"test": data.split.dev, "dev": 0.0})
             parted = split_samples(chosen["train"], cut)
             chosen |= {"train": parted["train"], "dev": parted["test"]}
-    chosen.setdefault("dev", [])
+    for role in SPLITS:
+        chosen.setdefault(role, [])
     examples = {s.id: e for pairs in parts.values() for s, e in pairs}
-    _check_sizes(chosen)
+    _check_sizes(chosen, learning=data.path is not None or data.train is not None)
     return Dataset(
         rows={role: list(r) for role, r in rows.items()},
         train=tuple(chosen["train"]),
@@ -296,10 +297,10 @@ def _conversations(samples: Sequence[Sample], examples: Mapping[str, Example]) -
     return dict(chosen.values())
 
 
-def _check_sizes(chosen: Mapping[str, Sequence[Sample]]) -> None:
+def _check_sizes(chosen: Mapping[str, Sequence[Sample]], *, learning: bool) -> None:
     sizes = {name: len(chosen[name]) for name in SPLITS}
     told = ", ".join(f"{name} {n}" for name, n in sizes.items())
-    if sizes["test"] < 2 or sizes["train"] < 1:
+    if sizes["test"] < 2 or (learning and sizes["train"] < 1):
         raise DataError(
             f"too few samples for the split ({told}): at least 1 to train on and 2 to test on are needed. "
             "Add rows, change data.split, or check that data.split.group_by does not join everything into one group."

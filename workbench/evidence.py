@@ -11,10 +11,11 @@ import numpy as np
 from metrics import METRICS, Comparison, Rows, compare_paired
 
 from .backends import cost_usd
-from .experiment import Brought, Contender, Experiment, asked_of
+from .experiment import Experiment, asked_of
 from .records import ContenderSummary, Difference, Prediction
 from .runs import Run
 from .scoring import stored_rows
+from .settings import Brought, Contender
 
 HOURS_PER_MONTH = 720
 

@@ -11,47 +11,33 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from metrics import METRICS
+from metrics import METRICS, Metric
 
 from .experiment_file import ExperimentError as ExperimentError
 from .experiment_file import Place, faults, guess, parse_yaml
 from .experiment_file import read_text as read_text
+from .settings import USD, Backend, Contender, FewShot, FineTuned, HfBackend, Name, Part, Rag
 
 Task = Literal["classification", "extraction", "qa", "generation", "tools"]
 
 # What "better" means where the experiment does not say: (primary, also).
 TASK_METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "classification": ("exact_match", ("macro_f1", "perplexity")),
-    "extraction": ("token_f1", ("exact_match", "perplexity")),
+    "extraction": ("field_f1", ("json_valid", "exact_match", "perplexity")),
     "qa": ("token_f1", ("exact_match", "rouge_l", "perplexity")),
     "generation": ("rouge_l", ("chrf", "bleu", "perplexity")),
-    "tools": ("exact_match", ("token_f1", "perplexity")),
+    "tools": ("tool_call_match", ("json_valid", "perplexity")),
 }
 
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
-USD = Annotated[float, Field(ge=0.0)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Columns(_Part):
+class Columns(Part):
     """How a table row becomes a chat: an input column or a template, and an output column."""
 
     input: str | None = None
@@ -66,12 +52,13 @@ class Columns(_Part):
         return self
 
 
-class Split(_Part):
+class Split(Part):
     """How samples are divided; groups and duplicates never straddle a border."""
 
     dev: Fraction = 0.1
     test: Fraction = 0.2
-    folds: int | None = None
+    folds: Annotated[int, Field(ge=2, le=20)] | None = None
+    """Cross-fitting: every sample is tested once, by contenders fitted on the other folds; `test` is then unused."""
     group_by: str | None = None
     stratify: bool = True
     seed: int = 7
@@ -82,12 +69,10 @@ class Split(_Part):
             raise ValueError("test must be over 0: without a test split nothing can be decided")
         if self.dev + self.test >= 1:
             raise ValueError(f"dev {self.dev} and test {self.test} leave nothing to train on")
-        if self.folds is not None:
-            raise ValueError("folds (cross-fitting) is not supported yet; leave it null")
         return self
 
 
-class Data(_Part):
+class Data(Part):
     """Where the data lies and what in it is asked for."""
 
     path: str | None = None
@@ -103,8 +88,10 @@ class Data(_Part):
 
     @model_validator(mode="after")
     def _one_form(self) -> Data:
-        if self.path is None and (self.train is None or self.test is None):
-            raise ValueError("give path, or train and test (and dev) one by one")
+        if self.path is None and self.test is None:
+            raise ValueError("give path, or test (and train and dev) one by one")
+        if self.split.folds is not None and self.path is None:
+            raise ValueError("split.folds divides one file: give path, not train and test")
         if self.path is not None and (self.train or self.dev or self.test):
             raise ValueError("give either path or train/dev/test, not both")
         return self
@@ -118,7 +105,7 @@ class Data(_Part):
         return {split: path for split, path in named.items() if path is not None}
 
 
-class Lint(_Part):
+class Lint(Part):
     """What the run's own lint looks for."""
 
     target: str = "generic"
@@ -126,123 +113,67 @@ class Lint(_Part):
     ignore: tuple[str, ...] = ()
 
 
-class _Backend(_Part):
-    model: str
-    max_new_tokens: Annotated[int, Field(gt=0)] = 64
-    price: tuple[USD, USD] | None = None
-    """USD per million prompt and completion tokens, where the price is known."""
+class OwnMetric(Part):
+    """A metric in a Python file of yours: `score(prediction, references) -> float`, averaged over the samples."""
+
+    file: str
+    scale: Literal["0-1", "0-100", "from 0", "any"] = "0-1"
+    higher_is_better: bool = True
 
 
-class HfBackend(_Backend):
-    """A local causal language model through transformers."""
-
-    kind: Literal["hf"]
-    device: str = "auto"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    batch_size: Annotated[int, Field(gt=0)] = 16
-
-
-class OpenAIBackend(_Backend):
-    """Any server that speaks the OpenAI chat protocol."""
-
-    kind: Literal["openai"]
-    base_url: str | None = None
-    api_key_env: str = "OPENAI_API_KEY"
-    concurrency: Annotated[int, Field(gt=0, le=256)] = 8
-
-
-class EchoBackend(_Backend):
-    """Answers with the last user message; for tests and dry runs of a pipeline."""
-
-    kind: Literal["echo"]
-    model: str = "echo"
-
-
-class ReplayBackend(_Backend):
-    """Answers from a JSONL file of {input, answer} rows."""
-
-    kind: Literal["replay"]
-    model: str = "replay"
-    path: str
-
-
-Backend = Annotated[HfBackend | OpenAIBackend | EchoBackend | ReplayBackend, Field(discriminator="kind")]
-
-
-class _Contender(_Part):
-    name: Name
-    backend: str | None = None
-
-
-class Prompting(_Contender):
-    """Zero-shot: the messages as they are, or with another system prompt."""
-
-    kind: Literal["prompting"]
-    system: str | None = None
-
-
-class FewShot(_Contender):
-    """Training examples shown before the question."""
-
-    kind: Literal["few-shot"]
-    examples: Annotated[int, Field(gt=0, le=64)] = 8
-    choose: Literal["random", "stratified", "similar"] = "similar"
-    system: str | None = None
-
-
-class Rag(_Contender):
-    """Passages of the corpus put before the question, and `examples` answered with theirs before it."""
-
-    kind: Literal["rag"]
-    top_k: Annotated[int, Field(gt=0, le=50)] = 4
-    retriever: Literal["bm25", "dense", "hybrid"] = "hybrid"
-    examples: Annotated[int, Field(ge=0, le=64)] = 0
-    system: str | None = None
-
-
-class FineTuned(_Contender):
-    """A LoRA adapter trained on the training split, or one brought along."""
-
-    kind: Literal["fine-tuned"]
-    adapter: str | None = None
-    method: Literal["lora"] = "lora"
-    epochs: Annotated[float, Field(gt=0)] = 2
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
-    rank: Annotated[int, Field(gt=0)] = 16
-    alpha: Annotated[int, Field(gt=0)] = 32
-    batch_size: Annotated[int, Field(gt=0)] = 8
-    max_length: Annotated[int, Field(gt=0)] = 1024
-    seed: int = 7
-
-
-class Brought(_Contender):
-    """Answers made elsewhere, matched to the test samples by id or input."""
-
-    kind: Literal["predictions"]
-    path: str
-    tuned: bool = False
-    usd_per_1000: USD | None = None
-
-
-Contender = Annotated[Prompting | FewShot | Rag | FineTuned | Brought, Field(discriminator="kind")]
-
-
-class Metrics(_Part):
+class Metrics(Part):
     """Which scores are shown; the primary one decides."""
 
     primary: str | None = None
     also: tuple[str, ...] | None = None
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """A metric's own options: `{rouge_l: {tokenize: characters}}`."""
+    own: dict[Name, OwnMetric] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _known(self) -> Metrics:
-        named = (*((self.primary,) if self.primary else ()), *(self.also or ()))
-        unknown = [f"unknown metric {name!r}{guess(name, METRICS)}" for name in named if name not in METRICS]
+        taken = [name for name in self.own if name in METRICS]
+        if taken:
+            raise ValueError(f"own metric {taken[0]!r} has the name of a built-in one; choose another")
+        known = [*METRICS, *self.own]
+        named = (*((self.primary,) if self.primary else ()), *(self.also or ()), *self.options)
+        unknown = [f"unknown metric {name!r}{guess(name, known)}" for name in named if name not in known]
         if unknown:
-            raise ValueError(f"{'; '.join(unknown)}. Known: {', '.join(METRICS)}")
+            raise ValueError(f"{'; '.join(unknown)}. Known: {', '.join(known)}")
         return self
 
 
-class Costs(_Part):
+class Judge(Part):
+    """A language model that rates answers: what `metrics: judge` is measured by."""
+
+    backend: str
+    mode: Literal["pointwise", "pairwise"] = "pointwise"
+    rubric: str | None = None
+    against: str | None = None
+    """pairwise: the contender that all others are held against; the first untuned one where not named."""
+    repeats: Annotated[int, Field(ge=1, le=10)] = 1
+
+
+class LearningCurve(Part):
+    """Tune on nested parts of the training split too, to see what more data would bring."""
+
+    fractions: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=3)] = (
+        0.1,
+        0.25,
+        0.5,
+        1.0,
+    )
+    seeds: Annotated[int, Field(ge=1, le=10)] = 1
+
+    @field_validator("fractions")
+    @classmethod
+    def _rising_to_all(cls, fractions: tuple[float, ...]) -> tuple[float, ...]:
+        if list(fractions) != sorted(set(fractions)) or fractions[-1] != 1.0:
+            raise ValueError("fractions rise, none twice, and end in 1.0 (the whole training split)")
+        return fractions
+
+
+class Costs(Part):
     """What tuning takes besides tokens."""
 
     data_usd: USD = 0
@@ -251,7 +182,7 @@ class Costs(_Part):
     hosting_usd_per_hour: USD = 0
 
 
-class Decision(_Part):
+class Decision(Part):
     """When a gain would justify tuning."""
 
     worth_it: Annotated[float, Field(ge=0)] = 0.05
@@ -278,19 +209,24 @@ class Decision(_Part):
         return value
 
 
-class Experiment(_Part):
+LOCAL: Final[dict[str, Backend]] = {"local": HfBackend(kind="hf", model="smollm2-135m-instruct")}
+
+
+class Experiment(Part):
     """One experiment file, validated. `folder` is where its relative paths start."""
 
     name: Name
     task: Task = "generation"
     data: Data
     lint: Lint = Lint()
-    backends: Annotated[dict[Name, Backend], Field(min_length=1)] = {
-        "local": HfBackend(kind="hf", model="smollm2-135m-instruct")
-    }
+    backends: Annotated[dict[Name, Backend], Field(min_length=1)] = LOCAL
     contenders: Annotated[tuple[Contender, ...], Field(min_length=1)]
     metrics: Metrics = Metrics()
     decision: Decision = Decision()
+    judge: Judge | None = None
+    ratings: str | None = None
+    """People's ratings (CSV or JSONL), for `metrics: human` and to check the judge against."""
+    learning_curve: LearningCurve | None = None
     _folder: Path = PrivateAttr(default=Path())
 
     @model_validator(mode="after")
@@ -324,6 +260,32 @@ class Experiment(_Part):
                 )
             if isinstance(contender, Rag) and self.data.corpus is None:
                 yield place, f"contender {name!r} retrieves, but data.corpus names no documents"
+            if self.data.path is None and self.data.train is None and _learns(contender):
+                yield place, f"contender {name!r} learns from training rows, but data names only test"
+        yield from self._unmeasurable()
+
+    def _unmeasurable(self) -> Iterator[tuple[Place, str]]:
+        """Metrics that need a section which is not there, and what the judge's section names."""
+        if "judge" in self.metric_names and self.judge is None:
+            yield ("metrics",), "metric 'judge' needs a judge section: judge: {backend: NAME}"
+        if "cost_of_error" in self.metric_names and "costs" not in self.metrics.options.get(
+            "cost_of_error", {}
+        ):
+            yield (
+                ("metrics",),
+                "metric 'cost_of_error' needs its matrix: options: {cost_of_error: {costs: {TRUE: {ANSWERED: USD}}}}",
+            )
+        if self.judge is None:
+            return
+        if self.judge.backend not in self.backends:
+            told = f"no backend is called {self.judge.backend!r}{guess(self.judge.backend, self.backends)}"
+            yield ("judge", "backend"), f"{told}; there are: {', '.join(self.backends)}"
+        names = [c.name for c in self.contenders]
+        if self.judge.against is not None and self.judge.against not in names:
+            yield (
+                ("judge", "against"),
+                f"no contender is called {self.judge.against!r}; there are: {', '.join(names)}",
+            )
 
     @classmethod
     def load(cls, path: str | Path) -> Experiment:
@@ -351,7 +313,7 @@ class Experiment(_Part):
         """The folder of the experiment file."""
         return self._folder
 
-    def backend_of(self, contender: _Contender) -> Backend:
+    def backend_of(self, contender: Contender) -> Backend:
         """The backend settings of a contender: the one it names, else the first."""
         return self.backends[contender.backend or next(iter(self.backends))]
 
@@ -366,6 +328,17 @@ class Experiment(_Part):
         also = self.metrics.also if self.metrics.also is not None else TASK_METRICS[self.task][1]
         return tuple(dict.fromkeys((self.primary, *also)))
 
+    def metric(self, name: str) -> Metric:
+        """A metric's entry: of the table, or the experiment's own."""
+        from metrics.own import own_metric
+
+        own = self.metrics.own.get(name)
+        if own is None:
+            return METRICS[name]
+        return own_metric(
+            name, self.resolve(own.file), scale=own.scale, higher_is_better=own.higher_is_better
+        )
+
     @property
     def equivalent_within(self) -> float:
         """How close counts as the same; the margin itself where not given."""
@@ -373,9 +346,18 @@ class Experiment(_Part):
         return self.decision.worth_it if e is None else e
 
 
+def _learns(contender: Contender) -> bool:
+    """Whether a contender needs training rows."""
+    return (
+        isinstance(contender, FewShot)
+        or (isinstance(contender, FineTuned) and contender.adapter is None)
+        or (isinstance(contender, Rag) and contender.examples > 0)
+    )
+
+
 def asked_of(backend: Backend) -> dict[str, Any]:
     """A backend's settings without what changes no answer: a price, a key's name, how many at once."""
-    return backend.model_dump(mode="json", exclude={"price", "api_key_env", "concurrency"})
+    return backend.model_dump(mode="json", exclude={"price", "cached_price", "api_key_env", "concurrency"})
 
 
 def settings_hash(*parts: object) -> str:

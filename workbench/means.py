@@ -12,9 +12,9 @@ from validators.examples import Example, Message
 from validators.tokens import HuggingFaceTokenizer, TokenizerError, load_hf_tokenizer, load_tokenizer
 
 from .estimates import ModelSize, model_size
-from .experiment import EchoBackend, HfBackend, OpenAIBackend, ReplayBackend
 from .models import pick_device, pick_dtype
 from .records import Sample
+from .settings import EchoBackend, HfBackend, OpenAIBackend, ReplayBackend
 
 Count = Callable[[Sequence[Message], Sequence[dict[str, Any]]], int]
 Speed = Callable[[str, str], float]

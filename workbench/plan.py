@@ -15,11 +15,12 @@ from metrics import METRICS, smallest_detectable_effect
 
 from .data import SPLITS, Dataset
 from .estimates import measured_speed
-from .experiment import Brought, Experiment, HfBackend, settings_hash
+from .experiment import Experiment, settings_hash
 from .means import Means, Speed, means_of
 from .odds import PLANNED_DISCORDANT
 from .plan_contender import ContenderPlan, plan_brought, plan_contender
 from .records import Sample
+from .settings import Brought, HfBackend
 
 # Beyond this many test samples the margin is too small for any test.
 MOST_SAMPLES = 10_000_000

@@ -16,11 +16,12 @@ from .backends import cost_usd
 from .contenders import is_tuned, with_system
 from .data import Dataset
 from .estimates import answering_bytes, seconds_to_answer, seconds_to_train, training_bytes
-from .experiment import Brought, Experiment, FewShot, FineTuned, HfBackend, Rag
-from .experiment import Contender as Settings
+from .experiment import Experiment
 from .means import Means, count_prompt
 from .records import Sample
 from .retrieval import chunk, load_corpus
+from .settings import Brought, FewShot, FineTuned, HfBackend, Rag
+from .settings import Contender as Settings
 
 # The mean of this many rows or passages is near enough; a corpus can hold a million.
 MEASURED = 200
@@ -68,7 +69,15 @@ class ContenderPlan:
 def plan_brought(settings: Brought, dataset: Dataset) -> ContenderPlan:
     """Answers from a file: nothing is asked and nothing spent."""
     return ContenderPlan(
-        settings.name, settings.kind, settings.path, len(dataset.test), *(None,) * 3, True, 0.0, None, 0.0
+        settings.name,
+        settings.kind,
+        ", ".join(settings.paths),
+        len(dataset.test),
+        *(None,) * 3,
+        True,
+        0.0,
+        None,
+        0.0,
     )
 
 

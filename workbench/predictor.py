@@ -14,9 +14,10 @@ from validators.reading import DataError, read_rows
 
 from .contest import Contest
 from .data import prepare, read_files
-from .experiment import Brought, Contender, Experiment
+from .experiment import Experiment
 from .records import Prediction, Sample
 from .runs import Run, RunError, open_appender, row_text, write_atomic
+from .settings import Brought, Contender
 
 Step = Callable[[int, int, str], None]
 

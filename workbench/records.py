@@ -58,6 +58,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     seconds: float | None = None
+    cached_tokens: int | None = None
     usd: float | None = None
     finish_reason: str | None = None
     reference_nats: float | None = None
@@ -92,6 +93,56 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     method: str
 
 
+class SliceChange(msgspec.Struct, frozen=True, kw_only=True):
+    """The tuned contender against `Harm.against` on one slice, positive where tuned is better.
+
+    The interval is simultaneous over all slices; None with a reason where the slice is too small to tell.
+    """
+
+    slice: str
+    n: int
+    estimate: float
+    interval: tuple[float, float] | None
+    reason: str | None = None
+
+
+class Forgetting(msgspec.Struct, frozen=True, kw_only=True):
+    """Bits per byte of a general text sample before and after tuning; `change` is relative, + is worse."""
+
+    before: float
+    after: float
+    change: float
+    interval: tuple[float, float] | None
+    passages: int
+
+
+class Harm(msgspec.Struct, frozen=True, kw_only=True):
+    """Did it get worse anywhere? None in `forgetting`: the model's weights are not here."""
+
+    against: str | None
+    slices: tuple[SliceChange, ...] = ()
+    forgetting: Forgetting | None = None
+
+    @property
+    def worse(self) -> tuple[SliceChange, ...]:
+        """Slices on which the tuned contender is surely worse."""
+        return tuple(s for s in self.slices if s.interval is not None and s.interval[1] < 0)
+
+
+class Forecast(msgspec.Struct, frozen=True, kw_only=True):
+    """What twice the training data would bring, from the learning curve; no value is None with a reason."""
+
+    sizes: tuple[int, ...]
+    scores: tuple[float, ...]
+    at: int
+    value: float | None
+    interval: tuple[float, float] | None
+    slope_interval: tuple[float, float] | None
+    probability: float | None
+    """That the gain over every alternative then exceeds the margin."""
+    reason: str | None = None
+
+
 Headline = Literal["tune", "dont-tune", "cant-tell"]
 
 
@@ -124,3 +175,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     caveats: tuple[str, ...]
     next: str
     exploratory: bool = False
+    harm: Harm | None = None
+    forecast: Forecast | None = None
+    usd_per_point: float | None = None
+    """What a point of the metric costs a month: fixed costs over the horizon and dearer requests, where it never pays back."""

@@ -26,12 +26,13 @@ from validators.tokens import load_tokenizer
 from .contest import Contest
 from .data import Dataset, hash_files, prepare, read_files
 from .evidence import compare_all, gather
-from .experiment import Experiment, FineTuned, settings_hash
+from .experiment import Experiment, settings_hash
 from .gates import blocking
 from .records import Verdict
 from .report import write_report
 from .runs import Run
 from .scoring import score_contender
+from .settings import FineTuned
 from .verdict import decide
 
 VERSIONED = (

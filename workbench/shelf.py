@@ -14,8 +14,8 @@ from typing import Any
 
 from validators.suggest import did_you_mean
 
-from .experiment import NAME_PATTERN
 from .runs import Run, RunError
+from .settings import NAME_PATTERN
 
 # An experiment's name of up to 64 characters, a dash, eight digits of hash.
 LONGEST_NAME = 80

@@ -14,9 +14,9 @@ from validators.examples import Message
 from workbench.backends import Request
 from workbench.backends.hf import HfBackend
 from workbench.experiment import Experiment
-from workbench.experiment import HfBackend as Settings
 from workbench.models import load_model
 from workbench.records import Prompt
+from workbench.settings import HfBackend as Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 BATCH, NEW, ROWS = 16, 12, 48

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ..experiment import Backend as BackendSettings
 from ..records import Prediction, Prompt
+from ..settings import Backend as BackendSettings
 
 
 class BackendError(RuntimeError):

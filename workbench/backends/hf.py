@@ -23,10 +23,10 @@ from validators.encoding import encode
 from validators.examples import Example, Message
 from validators.tokens import HuggingFaceTokenizer, TokenizerError, load_hf_tokenizer
 
-from ..experiment import HfBackend as Settings
 from ..experiment import settings_hash
 from ..models import hardware, load_model, pick_device, pick_dtype, weights_hash
 from ..records import Prediction
+from ..settings import HfBackend as Settings
 from . import BackendError, Identity, Request, cost_usd
 
 

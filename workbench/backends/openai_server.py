@@ -18,8 +18,8 @@ from typing import Any
 
 from validators.tokens import template_message
 
-from ..experiment import OpenAIBackend as Settings
 from ..records import Prediction
+from ..settings import OpenAIBackend as Settings
 from . import BackendError, Identity, Request, cost_usd
 
 TIMEOUT_SECONDS = 120.0

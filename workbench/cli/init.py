@@ -155,9 +155,9 @@ def _propose(
 ) -> Proposal:
     from validators.findings import printable
 
-    from ..experiment import NAME_PATTERN
     from ..proposal import propose
     from ..proposal_columns import ProposalError
+    from ..settings import NAME_PATTERN
 
     if name is not None and not re.fullmatch(NAME_PATTERN, name):
         raise ProposalError(

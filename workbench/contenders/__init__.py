@@ -16,11 +16,12 @@ import msgspec
 from validators.examples import Example, Message
 
 from ..backends import Backend
-from ..experiment import Brought, Experiment, FewShot, FineTuned, Prompting, Rag
-from ..experiment import Contender as Settings
+from ..experiment import Experiment
 from ..records import Prompt, Sample
 from ..retrieval import Embedder
 from ..runs import Run
+from ..settings import Brought, FewShot, FineTuned, Prompting, Rag
+from ..settings import Contender as Settings
 
 Progress = Callable[[int, int, str], None]
 

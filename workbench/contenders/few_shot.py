@@ -9,8 +9,8 @@ from itertools import chain, zip_longest
 
 from validators.examples import Message
 
-from ..experiment import FewShot, Rag
 from ..records import Prompt, Sample
+from ..settings import FewShot, Rag
 from . import ContenderError, Fitted, Setting, needed_backend, plain_prompt, with_system
 
 Chooser = Callable[[Sequence[Sample]], list[list[Sample]]]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..backends.hf import HfBackend
-from ..experiment import FineTuned
 from ..records import Prompt, Sample
+from ..settings import FineTuned
 from ..training import TrainingSettings, encode_rows, remove_checkpoints, train_lora
 from . import ContenderError, Fitted, Setting, needed_backend, plain_prompt
 

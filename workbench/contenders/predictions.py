@@ -11,8 +11,8 @@ from typing import Any
 from validators.reading import DataError, read_rows
 
 from ..backends import Identity, Request
-from ..experiment import Brought
 from ..records import Prediction, Prompt, Sample
+from ..settings import Brought
 from . import ContenderError, Fitted, Setting, plain_prompt
 
 _NUMBERS: dict[str, tuple[type[int] | type[float], ...]] = {
@@ -25,7 +25,7 @@ _NUMBERS: dict[str, tuple[type[int] | type[float], ...]] = {
 
 def fit_predictions(settings: Brought, setting: Setting) -> Fitted:
     """Read the file; its rows are matched by `id` (as in samples.jsonl) or by `input` (the question's text)."""
-    backend = PredictionsFile(settings, setting.experiment.resolve(settings.path))
+    backend = PredictionsFile(settings, setting.experiment.resolve(settings.paths[0]))
 
     def prompts(samples: Sequence[Sample]) -> list[Prompt]:
         backend.check_complete(samples)

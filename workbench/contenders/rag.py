@@ -8,9 +8,9 @@ import msgspec
 
 from validators.examples import Message
 
-from ..experiment import Rag
 from ..records import Passage, Prompt, Sample
 from ..retrieval import chunk, load_corpus, open_index
+from ..settings import Rag
 from . import Fitted, Setting, needed_backend, with_system
 from .few_shot import as_turns, check_enough, similar_examples
 
