@@ -15,6 +15,7 @@ from .inputs import fill, texts
 from .types import Array, Mask, Reduce, Rows
 
 _ORDER = 4
+_CHUNK = 1000  # segments handed over at once: sacrebleu keeps all n-grams of a corpus in memory
 # Smoothing depends on counts, not on rates, so each row carries how many segments the corpus has.
 _BLEU_COLUMNS = (
     "segments",
@@ -78,13 +79,16 @@ def _segments(metric: Any, answers: list[str | None], accepted: list[list[str]])
         metric.num_refs = 0
         return rows
     most = max(len(accepted[row]) for row in kept)
-    # sacrebleu takes streams of references; None fills a stream where a segment has fewer.
-    streams = [
-        [accepted[row][rank] if rank < len(accepted[row]) else None for row in kept] for rank in range(most)
-    ]
-    counted = metric._extract_corpus_statistics([answers[row] for row in kept], streams)
-    for row, statistics in zip(kept, counted, strict=True):
-        rows[row] = [float(number) for number in statistics]
+    for at in range(0, len(kept), _CHUNK):
+        part = kept[at : at + _CHUNK]
+        # sacrebleu takes streams of references; None fills a stream where a segment has fewer.
+        streams = [
+            [accepted[row][rank] if rank < len(accepted[row]) else None for row in part]
+            for rank in range(most)
+        ]
+        counted = metric._extract_corpus_statistics([answers[row] for row in part], streams)
+        for row, statistics in zip(part, counted, strict=True):
+            rows[row] = [float(number) for number in statistics]
     return rows
 
 

@@ -17,7 +17,9 @@ from .inputs import Groups, group_codes, paired
 from .types import Array, Reduce, Rows, row_mean
 
 RESAMPLES = 2000
-_CELLS = 1 << 21  # floats in one chunk of weights (16 MB), whatever the number of samples
+_CELLS = 1 << 18  # numbers in one chunk of weights (2 MB: a cache holds it), whatever the number of samples
+_LIKE = 32  # equal units from which drawing how often they come is faster than drawing each
+_SPARSE = 0.05  # share of cells that are not zero, up to which a sparse product is faster
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,27 +37,72 @@ class Units:
         return reduce(self.sums.sum(axis=0) / self.counts.sum())
 
     def without_each(self, reduce: Reduce) -> Array:
-        """Reduce with each unit left out in turn, `[units]`: the jackknife."""
+        """Reduce with each unit left out in turn, `[units, …]` in no particular order: the jackknife."""
         sums, counts = self.sums.sum(axis=0), self.counts.sum()
-        step = max(1, _CELLS // self.sums.shape[1])
+        rows, sizes, times, _ = self._distinct()
+        step = max(1, _CELLS // rows.shape[1])
         parts = [
-            reduce((sums - self.sums[at : at + step]) / (counts - self.counts[at : at + step])[:, None])
-            for at in range(0, len(self), step)
+            reduce((sums - rows[at : at + step]) / (counts - sizes[at : at + step])[:, None])
+            for at in range(0, len(rows), step)
         ]
-        return np.concatenate(parts)
+        return np.repeat(np.concatenate(parts), times, axis=0)
 
     def resampled(self, reduce: Reduce, *, seed: int, resamples: int = RESAMPLES) -> Array:
         """Reduce `resamples` draws with replacement, `[resamples, …]`."""
         rng = np.random.default_rng(seed)
         size = len(self)
-        step = max(1, _CELLS // size)
+        rows, sizes, times, others = self._distinct()
+        table = _compact(np.column_stack([rows, sizes]))
+        # How often each common kind of unit comes is drawn at once, the other units one by one.
+        common = int((times >= _LIKE).sum())
+        shares = np.append(times[:common], len(others)) / size
+        step = max(8, _CELLS // size)
         values = []
         for at in range(0, resamples, step):
-            rows = min(step, resamples - at)
-            drawn = rng.integers(0, size, (rows, size)) + size * np.arange(rows)[:, None]
-            weights = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size).astype(np.float64)
-            values.append(reduce(weights @ self.sums / (weights @ self.counts)[:, None]))
+            drawn = rng.multinomial(size, shares, min(step, resamples - at))
+            weights = np.empty((len(drawn), len(rows)))
+            weights[:, :common] = drawn[:, :-1]
+            for place, left in enumerate(drawn[:, -1]):
+                one = rng.integers(0, len(others), left) if left else others[:0]
+                one = others[one] if len(rows) < size else one
+                weights[place, common:] = np.bincount(one, minlength=len(rows) - common)
+            means = np.asarray(weights @ table)
+            values.append(reduce(means[:, :-1] / means[:, -1:]))
         return np.concatenate(values)
+
+    def _distinct(self) -> tuple[Array, Array, Groups, Groups]:
+        """Return sums, counts and number of each kind of equal units, common kinds first, and the kinds of the others.
+
+        The others' kinds are counted from the first that is not common.
+        """
+        factors = np.random.default_rng(0).random(self.sums.shape[1])
+        keys = np.einsum("ij,j->i", self.sums, factors) + np.pi * self.counts
+        _, first, kinds, times = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+        # Two different rows may, in theory, have one key: then nothing is put together.
+        mixed = (self.sums[first][kinds] != self.sums).any() or (
+            self.counts[first][kinds] != self.counts
+        ).any()
+        if 2 * len(first) > len(self) or mixed:
+            every = np.arange(len(self))
+            return self.sums, self.counts, np.ones_like(every), every
+        order = np.argsort(times < _LIKE, kind="stable")
+        common = int((times >= _LIKE).sum())
+        ranked = np.argsort(order)[kinds]
+        return (
+            self.sums[first[order]],
+            self.counts[first[order]],
+            times[order],
+            ranked[ranked >= common] - common,
+        )
+
+
+def _compact(table: Array) -> Any:
+    """Return a sparse matrix where nearly all is zero, as in counts of many labels: products then skip it."""
+    if np.count_nonzero(table) > table.size * _SPARSE:
+        return table
+    from scipy.sparse import csr_array
+
+    return csr_array(table)
 
 
 def pooled(stats: Array, codes: Groups | None) -> Units:

@@ -7,7 +7,18 @@ import inspect
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from . import bleu, classification, language_model, rouge, text
+from . import (
+    bleu,
+    business,
+    classification,
+    extraction,
+    language_model,
+    ratings,
+    retrieval,
+    rouge,
+    structure,
+    text,
+)
 from .types import Metric, Reduce, Rows
 
 METRICS: dict[str, Metric] = {
@@ -23,6 +34,8 @@ METRICS: dict[str, Metric] = {
                classification.micro_f1, classification.micro_reducer),
         Metric("token_f1", "0-1", True, "text", "Overlap of words with the best reference under SQuAD's rules.",
                text.token_f1, text.mean_reducer),
+        Metric("field_f1", "0-1", True, "text", "F1 of the fields of JSON, path and value, counted together.",
+               extraction.field_f1, classification.micro_reducer),
         Metric("bleu", "0-100", True, "text", "Corpus precision of runs of one to four tokens, as sacrebleu.",
                bleu.bleu, bleu.bleu_reducer),
         Metric("chrf", "0-100", True, "text", "Corpus F2 of runs of one to six characters, as sacrebleu.",
@@ -41,6 +54,24 @@ METRICS: dict[str, Metric] = {
         Metric("bits_per_byte", "bits, from 0", False, "likelihood",
                "Bits to encode a byte of the references; compares across tokenizers.",
                language_model.bits_per_byte, language_model.bits_reducer),
+        Metric("json_valid", "0-1", True, "text", "Share of answers that are JSON.",
+               structure.json_valid, text.mean_reducer),
+        Metric("schema_match", "0-1", True, "text", "Share of answers that are JSON of a given schema.",
+               structure.schema_match, text.mean_reducer),
+        Metric("tool_call_match", "0-1", True, "text", "Share of answers that make exactly the right tool calls.",
+               structure.tool_call_match, text.mean_reducer),
+        Metric("recall_at_k", "0-1", True, "ranking", "Share of the relevant documents among the first k.",
+               retrieval.recall_at_k, text.mean_reducer),
+        Metric("mrr", "0-1", True, "ranking", "One over the place of the first relevant document.",
+               retrieval.mrr, text.mean_reducer),
+        Metric("ndcg", "0-1", True, "ranking", "Gain of the first k documents over that of the best order.",
+               retrieval.ndcg, text.mean_reducer),
+        Metric("judge", "0-1", True, "rating", "Mean rating by a judge model.",
+               ratings.judge, text.mean_reducer),
+        Metric("human", "0-1", True, "rating", "Mean rating by people.",
+               ratings.human, text.mean_reducer),
+        Metric("cost_of_error", "USD, from 0", False, "text", "What the answers' errors cost, in USD a request.",
+               business.cost_of_error, text.mean_reducer),
     )
 }  # fmt: skip
 
@@ -49,8 +80,10 @@ class UnknownMetric(ValueError):
     """A metric's name that is not in the table."""
 
 
-def metric_named(name: str) -> Metric:
-    """Return the metric of this name; UnknownMetric suggests the nearest name."""
+def metric_named(name: str | Metric) -> Metric:
+    """Return the metric of this name (or the metric itself); UnknownMetric suggests the nearest name."""
+    if isinstance(name, Metric):
+        return name
     if name in METRICS:
         return METRICS[name]
     near = difflib.get_close_matches(str(name).lower().replace("-", "_"), METRICS, n=1, cutoff=0.5)
@@ -59,7 +92,7 @@ def metric_named(name: str) -> Metric:
 
 
 def measure(
-    name: str, predictions: Iterable[Any], references: Iterable[Any] | None = None, **options: Any
+    name: str | Metric, predictions: Iterable[Any], references: Iterable[Any] | None = None, **options: Any
 ) -> Rows:
     """Measure n predictions (None = failed) against n references: `Rows`, one of statistics a sample.
 
@@ -70,10 +103,10 @@ def measure(
     known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
     for option in options:
         if option not in known:
-            raise ValueError(f"{name} has no option {option!r}: it takes {', '.join(known) or 'none'}")
+            raise ValueError(f"{metric.name} has no option {option!r}: it takes {', '.join(known) or 'none'}")
     return metric.measure(predictions, references, **options)
 
 
-def reducer(name: str, columns: Sequence[str]) -> Reduce:
+def reducer(name: str | Metric, columns: Sequence[str]) -> Reduce:
     """Return what turns means of rows with these columns into values: for rows read back from a file."""
     return metric_named(name).reducer(columns)

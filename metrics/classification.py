@@ -1,4 +1,4 @@
-"""Accuracy and F1 over labels: answers are mapped to labels by equality after NFC and strip.
+"""Accuracy and F1 over labels, to which answers are mapped by a stated rule (`mapping=`, see labels.py).
 
 Labels are those of the references (or `labels=`). An answer that is no label is *unmapped*: it counts
 as a missed case of the true class, never as a class of its own. Where a sample accepts several labels,
@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from .inputs import fill, texts
-from .text import plain
+from .inputs import fill
+from .labels import labelled
 from .types import Array, Reduce, Rows, row_mean
 
 MOST_LABELS = 1000
-_PARTS = ("tp", "fp", "fn")
+PARTS = ("tp", "fp", "fn")
 
 
 def accuracy(
@@ -24,11 +24,12 @@ def accuracy(
     references: Iterable[str | Sequence[str]],
     *,
     labels: Iterable[str] | None = None,
+    mapping: str = "equal",
 ) -> Rows:
     """Measure 1 where the answer is an accepted label, else 0 (unmapped answers are 0)."""
-    pairs, known = _pairs(predictions, references, labels)
-    rows = [None if pair is None else (float(pair[0] == pair[1]),) for pair in pairs]
-    return fill(rows, row_mean, ("correct",), _signature("accuracy", known, labels))
+    found = labelled(predictions, references, labels, mapping)
+    rows = [None if pair is None else (float(pair[0] == pair[1]),) for pair in found.pairs]
+    return fill(rows, row_mean, ("correct",), found.signature("accuracy"))
 
 
 def micro_f1(
@@ -36,18 +37,18 @@ def micro_f1(
     references: Iterable[str | Sequence[str]],
     *,
     labels: Iterable[str] | None = None,
+    mapping: str = "equal",
 ) -> Rows:
     """Measure hits, false alarms and misses over all labels; equals accuracy unless answers are unmapped."""
-    pairs, known = _pairs(predictions, references, labels)
-    classes = set(known)
+    found = labelled(predictions, references, labels, mapping)
     rows: list[tuple[float, ...] | None] = []
-    for pair in pairs:
+    for pair in found.pairs:
         if pair is None:
             rows.append(None)
             continue
         said, true = pair
-        rows.append((1, 0, 0) if said == true else (0, float(said in classes), 1))
-    return fill(rows, micro_reducer(_PARTS), _PARTS, _signature("micro_f1", known, labels))
+        rows.append((1, 0, 0) if said == true else (0, float(said is not None), 1))
+    return fill(rows, micro_reducer(PARTS), PARTS, found.signature("micro_f1"))
 
 
 def macro_f1(
@@ -55,21 +56,23 @@ def macro_f1(
     references: Iterable[str | Sequence[str]],
     *,
     labels: Iterable[str] | None = None,
+    mapping: str = "equal",
 ) -> Rows:
     """Measure hits, false alarms and misses of each label; the value is the plain mean of their F1.
 
     A label that occurs in no reference and no answer has no F1 and is left out of the mean, as in
     scikit-learn without `labels`. More than 1,000 labels are no classification: no value, with a reason.
     """
-    pairs, known = _pairs(predictions, references, labels)
-    signature = _signature("macro_f1", known, labels)
+    found = labelled(predictions, references, labels, mapping)
+    pairs, known = found.pairs, found.labels
+    signature = found.signature("macro_f1")
     if len(known) > MOST_LABELS:
         reason = f"{len(known)} different labels are no classification (at most {MOST_LABELS}); pick token_f1 or rouge_l"
         return fill(
             [None if pair is None else (0.0,) for pair in pairs], row_mean, ("none",), signature, reason
         )
     place = {label: index for index, label in enumerate(known)}
-    columns = tuple(f"{part}:{label}" for part in _PARTS for label in known)
+    columns = tuple(f"{part}:{label}" for part in PARTS for label in known)
     stats = np.zeros((len(pairs), len(columns)))
     for row, pair in enumerate(pairs):
         if pair is None:
@@ -79,7 +82,7 @@ def macro_f1(
             stats[row, place[true]] = 1
             continue
         stats[row, 2 * len(known) + place[true]] = 1
-        if said in place:
+        if said is not None:
             stats[row, len(known) + place[said]] = 1
     scored = np.array([pair is not None for pair in pairs], dtype=np.bool_)
     return Rows(stats, scored, macro_reducer(columns), columns, signature)
@@ -87,8 +90,8 @@ def macro_f1(
 
 def micro_reducer(columns: Sequence[str]) -> Reduce:
     """Return 2·tp ÷ (2·tp + fp + fn) over the columns tp, fp, fn."""
-    if tuple(columns) != _PARTS:
-        raise ValueError(f"micro_f1 has the columns {list(_PARTS)}, not {list(columns)}")
+    if tuple(columns) != PARTS:
+        raise ValueError(f"micro_f1 has the columns {list(PARTS)}, not {list(columns)}")
 
     def reduce(means: Array) -> Array:
         return _f1(means[..., 0], means[..., 1], means[..., 2])
@@ -103,7 +106,7 @@ def macro_reducer(columns: Sequence[str]) -> Reduce:
     size = len(columns) // 3
     names = [name.partition(":")[2] for name in columns]
     parts = [name.partition(":")[0] for name in columns]
-    if names != names[:size] * 3 or parts != [part for part in _PARTS for _ in range(size)]:
+    if names != names[:size] * 3 or parts != [part for part in PARTS for _ in range(size)]:
         raise ValueError("macro_f1 has the columns tp:LABEL…, fp:LABEL…, fn:LABEL… in one order of labels")
 
     def reduce(means: Array) -> Array:
@@ -112,38 +115,6 @@ def macro_reducer(columns: Sequence[str]) -> Reduce:
         return _ratio(np.where(occurs, scores, 0.0).sum(axis=-1), occurs.sum(axis=-1).astype(np.float64))
 
     return reduce
-
-
-def _pairs(
-    predictions: Iterable[str | None],
-    references: Iterable[str | Sequence[str]],
-    labels: Iterable[str] | None,
-) -> tuple[list[tuple[str, str] | None], list[str]]:
-    """Return (answered, true) a sample, None for a failed one, and the sorted labels."""
-    answers, accepted = texts(predictions, references)
-    cleaned = [[plain(one) for one in many] for many in accepted]
-    known = (
-        {plain(one) for one in labels} if labels is not None else {one for many in cleaned for one in many}
-    )
-    for row, many in enumerate(cleaned):
-        for one in many:
-            if one not in known:
-                raise ValueError(
-                    f"references[{row}] is {one!r}, which is not among labels={sorted(known)[:9]}"
-                )
-    pairs: list[tuple[str, str] | None] = []
-    for answer, many in zip(answers, cleaned, strict=True):
-        if answer is None:
-            pairs.append(None)
-            continue
-        said = plain(answer)
-        pairs.append((said, said if said in many else many[0]))
-    return pairs, sorted(known)
-
-
-def _signature(name: str, known: Sequence[str], labels: Iterable[str] | None) -> str:
-    source = "references" if labels is None else "given"
-    return f"{name}|labels:{len(known)} from {source}|norm:nfc+strip|case:mixed|v:1"
 
 
 def _f1(hits: Array, alarms: Array, misses: Array) -> Array:

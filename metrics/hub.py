@@ -17,13 +17,15 @@ import evaluate
 from metrics import METRICS, score
 
 METRIC = METRICS[__name__.rpartition(".")[2]]
-TEXT = datasets.Value("string")
+TEXT, NUMBER = datasets.Value("string"), datasets.Value("float64")
 FEATURES = {
     "text": [
         datasets.Features({"predictions": TEXT, "references": datasets.Sequence(TEXT)}),
         datasets.Features({"predictions": TEXT, "references": TEXT}),
     ],
-    "likelihood": datasets.Features({"predictions": datasets.Sequence(datasets.Value("float64"))}),
+    "likelihood": datasets.Features({"predictions": datasets.Sequence(NUMBER)}),
+    "ranking": datasets.Features({"predictions": datasets.Sequence(TEXT), "references": datasets.Sequence(TEXT)}),
+    "rating": datasets.Features({"predictions": NUMBER}),
 }
 
 

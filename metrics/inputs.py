@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,16 +18,37 @@ def texts(predictions: Iterable[Any], references: Iterable[Any]) -> tuple[list[s
 
     ValueError names the first row that is not text, has no reference, or has no partner.
     """
-    for name, values in (("predictions", predictions), ("references", references)):
-        if isinstance(values, str) or not isinstance(values, Iterable):
-            raise ValueError(f"{name} is a {type(values).__name__}: give a list with one entry a sample")
-    answers = [_answer(row, value) for row, value in enumerate(predictions)]
-    accepted = [_accepted(row, value) for row, value in enumerate(references)]
-    if len(answers) != len(accepted):
+    said, wanted = listed("predictions", predictions), listed("references", references)
+    checked = [_answer(row, value) for row, value in enumerate(said)]
+    accepted = [_accepted(row, value) for row, value in enumerate(wanted)]
+    _same_length(checked, accepted)
+    return checked, accepted
+
+
+def sized(predictions: Iterable[Any], references: Iterable[Any]) -> tuple[list[Any], list[Any]]:
+    """Pair predictions with references of any shape; ValueError where their numbers differ."""
+    said, wanted = listed("predictions", predictions), listed("references", references)
+    _same_length(said, wanted)
+    return said, wanted
+
+
+def answers(predictions: Iterable[Any]) -> list[str | None]:
+    """Check answers of metrics that need no reference; ValueError names the first row that is not text."""
+    return [_answer(row, value) for row, value in enumerate(listed("predictions", predictions))]
+
+
+def listed(name: str, values: Any) -> list[Any]:
+    """Return one entry a sample from a list, an array or a column; ValueError for what is none."""
+    if isinstance(values, (str, Mapping)) or not isinstance(values, Iterable):
+        raise ValueError(f"{name} is a {type(values).__name__}: give a list with one entry a sample")
+    return list(values)
+
+
+def _same_length(said: list[Any], wanted: list[Any]) -> None:
+    if len(said) != len(wanted):
         raise ValueError(
-            f"{len(answers)} predictions but {len(accepted)} references: give one reference (or a list) each"
+            f"{len(said)} predictions but {len(wanted)} references: give one reference (or a list) each"
         )
-    return answers, accepted
 
 
 def _answer(row: int, value: Any) -> str | None:
@@ -48,7 +69,7 @@ def _accepted(row: int, value: Any) -> list[str]:
 def likelihoods(predictions: Iterable[Any]) -> list[tuple[float, float, float] | None]:
     """Check (nats, tokens, bytes) triples: negative log-likelihood and the sizes it was summed over."""
     triples: list[tuple[float, float, float] | None] = []
-    for row, value in enumerate(predictions):
+    for row, value in enumerate(listed("predictions", predictions)):
         if value is None:
             triples.append(None)
             continue
@@ -73,12 +94,10 @@ def fill(
     reason: str | None = None,
 ) -> Rows:
     """Make `Rows` of one sequence of statistics a sample, None where it could not be scored."""
+    scored: Mask = np.array([row is not None for row in rows], dtype=np.bool_)
     stats = np.zeros((len(rows), len(columns)))
-    scored: Mask = np.zeros(len(rows), dtype=np.bool_)
-    for index, row in enumerate(rows):
-        if row is not None:
-            stats[index] = row
-            scored[index] = True
+    if scored.any():
+        stats[scored] = [row for row in rows if row is not None]
     return Rows(stats, scored, reduce, tuple(columns), signature, reason)
 
 

@@ -31,13 +31,15 @@ def mcnemar_mid_p(gained: int, lost: int) -> float:
 
 def sign_flip_p(sums: Array, *, seed: int) -> float:
     """Return the two-sided p of Σ sums, `[units]` of differences, under random signs."""
-    return _two_sided(sums.sum(), lambda swapped: (1 - 2 * swapped) @ sums, len(sums), seed)
+    moved = sums[sums != 0]
+    return _two_sided(sums.sum(), lambda swapped: (1 - 2 * swapped) @ moved, len(moved), seed)
 
 
 def randomisation_p(a: Units, b: Units, reduce: Reduce, *, seed: int) -> float:
     """Return the two-sided p of reduce(b) − reduce(a) when units are exchanged at random (Noreen 1989)."""
     total = float(a.counts.sum())
     moved = b.sums - a.sums
+    moved = moved[moved.any(axis=1)]  # exchanging equal units changes nothing
     sum_a, sum_b = a.sums.sum(axis=0), b.sums.sum(axis=0)
 
     def differences(swapped: Array) -> Array:
@@ -45,7 +47,7 @@ def randomisation_p(a: Units, b: Units, reduce: Reduce, *, seed: int) -> float:
         return reduce((sum_b - shift) / total) - reduce((sum_a + shift) / total)
 
     observed = float(reduce(sum_b / total) - reduce(sum_a / total))
-    return _two_sided(observed, differences, len(a), seed)
+    return _two_sided(observed, differences, len(moved), seed)
 
 
 def _two_sided(observed: float, differences: Callable[[Array], Array], units: int, seed: int) -> float:

@@ -10,22 +10,16 @@ import numpy as np
 
 from .bootstrap import pooled
 from .catalogue import measure, metric_named
-from .comparison import FEW_UNITS
 from .inputs import Groups, group_codes
-from .intervals import bootstrap_interval, student, unchanged, wilson
-from .types import Array, Interval, Metric, Reduce, Rows, Score, row_mean
+from .intervals import bootstrap_interval, skewed_student, student, unchanged, wilson
+from .types import Array, Interval, Metric, Reduce, Rows, Score, bounds, row_mean
 
-# Where a value cannot lie: t intervals are cut there.
-_RANGES = {
-    "0-1": (0.0, 1.0),
-    "0-100": (0.0, 100.0),
-    "nats exponentiated, from 1": (1.0, math.inf),
-    "bits, from 0": (0.0, math.inf),
-}
+# Fewer samples are no population to draw from again.
+FEW_UNITS = 30
 
 
 def score(
-    name: str,
+    name: str | Metric,
     predictions: Iterable[Any],
     references: Iterable[Any] | None = None,
     *,
@@ -36,8 +30,8 @@ def score(
 ) -> Score:
     """Score n predictions (None = failed) against n references, each a text or a list of texts.
 
-    `options` are the metric's own. UnknownMetric (a ValueError) for a wrong name; ValueError says which
-    row has the wrong shape. Failed predictions are counted in `unscored` and are not wrong answers.
+    `name` is one of METRICS or a `Metric`; `options` are the metric's own. UnknownMetric (a ValueError)
+    for a wrong name; ValueError says which row has the wrong shape. Failed predictions are counted in `unscored` and are not wrong answers.
     """
     return score_rows(
         name, measure(name, predictions, references, **options), groups=groups, seed=seed, alpha=alpha
@@ -45,7 +39,7 @@ def score(
 
 
 def score_rows(
-    metric_name: str,
+    metric_name: str | Metric,
     rows: Rows,
     *,
     groups: Iterable[Hashable] | None = None,
@@ -92,7 +86,7 @@ def _value(rows: Rows, kept: Array) -> tuple[float | None, str | None]:
 def _interval(
     metric: Metric, stats: Array, codes: Groups | None, reduce: Reduce, alpha: float, seed: int
 ) -> Interval | None:
-    """Return Wilson's interval for 0/1 scores, else bootstrap, t under 30 units; None where none is defined."""
+    """Return Wilson's interval for 0/1 scores, else BCa bootstrap, t under 30 and over groups; None where none is defined."""
     if codes is not None and codes.max() + 1 == len(stats):
         codes = None  # groups of one sample each are no grouping
     units = pooled(stats, codes)
@@ -105,11 +99,13 @@ def _interval(
             return unchanged(float(rates[0]), len(units), alpha, low=0.0)
     if len(units) < 2:
         return None
-    if len(units) < FEW_UNITS:
-        found = student(units, reduce, alpha)
+    if codes is not None:
+        found = student(units, reduce)(alpha)
+    elif len(units) < FEW_UNITS:
+        found = skewed_student(units, reduce)(alpha)
     else:
-        found = bootstrap_interval(units, reduce, seed, corrected=codes is None)(alpha)
+        found = bootstrap_interval(units, reduce, seed, alpha)
     if found is None:
         return None
-    low, high = _RANGES.get(metric.scale, (-math.inf, math.inf))
+    low, high = bounds(metric.scale)
     return max(low, found[0]), min(high, found[1])

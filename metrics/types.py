@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
@@ -9,10 +11,24 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from .tables import table
+
 Array: TypeAlias = npt.NDArray[np.float64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Reduce: TypeAlias = Callable[[Array], Array]
 Interval: TypeAlias = tuple[float, float]
+
+
+_BOUNDED = re.compile(r"(-?\d+(?:\.\d+)?)-(-?\d+(?:\.\d+)?)")
+_FROM = re.compile(r"\bfrom (-?\d+(?:\.\d+)?)$")
+
+
+def bounds(scale: str) -> Interval:
+    """Return where a value of this scale lies: "0-1" is from 0 to 1, "USD, from 0" from 0 up, others anywhere."""
+    if found := _BOUNDED.fullmatch(scale):
+        return float(found[1]), float(found[2])
+    found = _FROM.search(scale)
+    return (float(found[1]) if found else -math.inf), math.inf
 
 
 def row_mean(means: Array) -> Array:
@@ -55,8 +71,12 @@ class Metric:
     """One metric: how it measures samples and how means of its rows become a value.
 
     `measure(predictions, references, **options)` returns `Rows`; `reducer(columns)` rebuilds `reduce`
-    for rows read back from a file. `needs` is "text" or "likelihood"; for the latter the predictions
-    are (nats, tokens, bytes) triples and the references are ignored. None marks a failed prediction.
+    for rows read back from a file. None marks a failed prediction. `needs` says what predictions are:
+
+    - "text": answers, against texts (structured metrics read them as JSON);
+    - "likelihood": (nats, tokens, bytes) triples, references ignored;
+    - "ranking": ranked document ids, against the relevant ones;
+    - "rating": numbers from 0 to 1 or lists of them, references ignored.
     """
 
     name: str
@@ -89,6 +109,16 @@ class Score:
         """Return the fields as strict JSON values."""
         return _plain(asdict(self))
 
+    def _repr_html_(self) -> str:
+        value = "not available" if self.value is None else f"{self.value:.4g}{_span(self.interval, '.4g')}"
+        rows = [
+            ("value", value),
+            ("why", self.reason),
+            ("samples", self.n),
+            ("unscored", self.unscored or None),
+        ]
+        return table(self.metric, [*rows, ("signature", self.signature)])
+
     def __str__(self) -> str:
         failed = f", {self.unscored} unscored" if self.unscored else ""
         if self.value is None:
@@ -118,6 +148,17 @@ class Comparison:
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as strict JSON values."""
         return _plain(asdict(self))
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("b − a", f"{self.difference:+.4g}{_span(self.interval, '+.4g')}"),
+            ("p", None if self.p is None else f"{self.p:.3g}"),
+            ("samples", self.n),
+            ("groups", self.groups),
+            ("method", self.method),
+            ("why", self.reason),
+        ]
+        return table(f"b is {self.conclusion}" if self.conclusion != "inconclusive" else "inconclusive", rows)
 
     def __str__(self) -> str:
         p = "" if self.p is None else f", p {self.p:.3g}"

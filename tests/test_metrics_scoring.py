@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from metrics import METRICS, UnknownMetric, hub_path, measure, score, score_rows
+from tests.example_metrics import CASES, TEXTS
 
 TRUE = ["spam", "spam", "ham", "ham", "ham", "eggs", "eggs", "eggs", "eggs", "spam"]
 SAID = ["spam", "ham", "ham", "ham", "eggs", "eggs", "spam", "eggs", "eggs", "bacon"]
@@ -69,8 +70,9 @@ def test_a_failed_prediction_is_not_a_wrong_answer():
 
 @pytest.mark.parametrize("name", list(METRICS))
 def test_no_value_is_none_with_a_reason(name):
+    case = CASES[name]
     for predictions, reason in (([], "no samples"), ([None, None], "all 2 predictions failed")):
-        empty = score(name, predictions, ["x"] * len(predictions))
+        empty = score(name, predictions, (case.references or TEXTS)[: len(predictions)], **case.options)
         assert empty.value is None and reason in empty.reason and empty.interval is None
         assert json.loads(json.dumps(empty.as_dict(), allow_nan=False))["value"] is None
 
@@ -195,20 +197,24 @@ def test_evaluate_loads_every_metric_offline(tmp_path):
     code = """
 import json, sys, evaluate
 from metrics import METRICS, hub_path
-texts, triples = ["the cat sat on the mat", "no"], [[1.0, 2, 3], [3.0, 2, 3]]
 found = {}
-for name, metric in METRICS.items():
+for name, (right, _, references, _, options) in json.loads(sys.argv[2]).items():
     module = evaluate.load(hub_path(name, sys.argv[1]))
-    if metric.needs == "text":
-        found |= module.compute(predictions=texts, references=texts)
-        assert module.compute(predictions=texts, references=[[text] for text in texts])[name] == found[name]
+    needs = METRICS[name].needs
+    if needs == "text":
+        references = references or right
+        found |= module.compute(predictions=right, references=references, **options)
+        several = module.compute(predictions=right, references=[[one] for one in references], **options)
+        assert several == {name: found[name]}
+    elif needs == "ranking":
+        found |= module.compute(predictions=right, references=references)
     else:
-        found |= module.compute(predictions=triples)
+        found |= module.compute(predictions=[1.0, 1.0] if needs == "rating" else right)
 print(json.dumps(found))
 """
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}
     run = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)],
+        [sys.executable, "-c", code, str(tmp_path), json.dumps(CASES)],
         capture_output=True,
         text=True,
         env=environment,
@@ -216,6 +222,6 @@ print(json.dumps(found))
     )
     assert run.returncode == 0, run.stderr
     values = json.loads(run.stdout.splitlines()[-1])
-    assert values["bleu"] == pytest.approx(100) and values["perplexity"] == pytest.approx(2.718281828)
+    assert values == pytest.approx({name: case.perfect for name, case in CASES.items()})
     assert set(values) == set(METRICS)
     assert hub_path("bleu", tmp_path).endswith("bleu")

@@ -4,11 +4,13 @@ import math
 import random
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metrics import METRICS, measure, reducer, score
+from metrics import METRICS, compare_paired, measure, reducer, score
+from tests.example_metrics import CASES
 
 WORDS = [
     "the",
@@ -42,7 +44,6 @@ def sentence(low=0, high=14):
 
 REFERENCES = [[sentence(4) for _ in range(1 + row % 3)] for row in range(120)]
 PREDICTIONS = [many[0] if row % 9 == 0 else sentence() for row, many in enumerate(REFERENCES)]
-TEXT = [name for name, metric in METRICS.items() if metric.needs == "text"]
 
 
 def streams(references):
@@ -182,37 +183,60 @@ def test_bleu_without_four_tokens_has_a_reason_not_a_zero():
     assert undefined.value is None and "chrf" in undefined.reason
 
 
-texts = st.lists(
-    st.tuples(st.sampled_from(["red fox", "big cat sat on mat", "a b c d e", "no"]), st.sampled_from(WORDS)),
-    min_size=2,
-    max_size=12,
-)
-
-
 @settings(max_examples=15, deadline=None)
-@given(texts, st.randoms(use_true_random=False))
-@pytest.mark.parametrize("name", TEXT)
-def test_order_of_samples_does_not_matter(name, pairs, shuffler):
-    shuffled = shuffler.sample(pairs, len(pairs))
-    values = [score(name, *map(list, zip(*rows, strict=True))).value for rows in (pairs, shuffled)]
-    assert values[0] == values[1] or values[0] == pytest.approx(values[1], abs=1e-9)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 2)), min_size=2, max_size=12), st.randoms())
+@pytest.mark.parametrize("name", list(METRICS))
+def test_order_of_samples_does_not_matter(name, picks, shuffler):
+    case = CASES[name]
+    values = []
+    for order in (picks, shuffler.sample(picks, len(picks))):
+        said = [(case.right if right else case.worse)[row] for right, row in order]
+        wanted = None if case.references is None else [case.references[row] for _, row in order]
+        values.append(score(name, said, wanted, **case.options).value)
+    assert values[0] == pytest.approx(values[1], abs=1e-9)
 
 
-@pytest.mark.parametrize("name", TEXT)
-def test_the_reference_itself_scores_perfectly(name):
-    references = ["the big cat sat on a mat", "red foxes jump over dogs", "one two three four"]
-    assert score(name, references, references).value == pytest.approx(100 if name in ("bleu", "chrf") else 1)
+@pytest.mark.parametrize("name", list(METRICS))
+def test_the_reference_itself_scores_perfectly_and_the_worse_is_worse(name):
+    right, worse, references, perfect, options = CASES[name]
+    assert score(name, right, references, **options).value == pytest.approx(perfect)
+    lower = score(name, worse, references, **options).value
+    assert lower < perfect if METRICS[name].higher_is_better else lower > perfect
+
+
+@pytest.mark.parametrize("name", list(METRICS))
+def test_columns_arrays_and_lists_are_the_same(name):
+    _, worse, references, _, options = CASES[name]
+    plain = score(name, worse, references, **options)
+    array = np.empty(3, dtype=object)
+    array[:] = worse
+    assert (
+        score(name, array, None if references is None else np.array(references, object), **options) == plain
+    )
+    if name not in ("judge", "human"):  # one column holds numbers or lists, not both
+        column = pl.Series(worse)
+        assert score(name, column, None if references is None else pl.Series(references), **options) == plain
+
+
+@pytest.mark.parametrize("name", list(METRICS))
+def test_swapping_the_sides_flips_the_sign_and_keeps_p(name):
+    right, worse, references, _, options = CASES[name]
+    a, b = (
+        measure(name, said * 12, None if references is None else references * 12, **options)
+        for said in (worse, right)
+    )
+    there, back = (compare_paired(x.stats, y.stats, reduce=a.reduce) for x, y in ((a, b), (b, a)))
+    assert back.difference == pytest.approx(-there.difference) and back.p == there.p
+    assert (there.difference > 0) == METRICS[name].higher_is_better
 
 
 @pytest.mark.parametrize("name", list(METRICS))
 def test_rows_reduce_again_from_their_columns(name):
-    predictions = (
-        [(3.0, 4, 9), (1.0, 2, 5)] if METRICS[name].needs == "likelihood" else ["a b c d", "e f g h"]
-    )
-    rows = measure(name, predictions, ["a b c d", "e f g x"])
+    _, worse, references, _, options = CASES[name]
+    rows = measure(name, worse, references, **options)
     again = reducer(name, list(rows.columns))
     stacked = np.stack([rows.stats, rows.stats[::-1]])
     assert again(rows.stats.mean(axis=0)) == rows.reduce(rows.stats.mean(axis=0))
-    assert rows.reduce(stacked).shape == (2, 2)
+    assert rows.reduce(stacked).shape == (2, 3)
     with pytest.raises(ValueError):
         reducer(name, ["nonsense", "columns"])
