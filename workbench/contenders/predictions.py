@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from validators.reading import DataError, read_rows
+from validators.reading import DataError
 
+from ..answers import Answer, Answers, AnswersError, fingerprint, read_answers
 from ..backends import Identity, Request
 from ..records import Prediction, Prompt, Sample
+from ..runs import RunError
 from ..settings import Brought
 from . import ContenderError, Fitted, Setting, plain_prompt
-
-_NUMBERS: dict[str, tuple[type[int] | type[float], ...]] = {
-    "prompt_tokens": (int,),
-    "completion_tokens": (int,),
-    "seconds": (int, float),
-    "usd": (int, float),
-}
 
 
 def fit_predictions(settings: Brought, setting: Setting) -> Fitted:
@@ -35,52 +27,31 @@ def fit_predictions(settings: Brought, setting: Setting) -> Fitted:
 
 
 class PredictionsFile:
-    """A file of answers behind the face of a backend."""
+    """A file of answers (any format of `workbench.answers`) behind the face of a backend."""
 
     def __init__(self, settings: Brought, path: Path) -> None:
         self._settings = settings
         self._path = path
-        self._rows: dict[tuple[str, str], dict[str, Any]] = {}
         try:
-            rows = list(read_rows(path))
-        except DataError as error:
-            raise ContenderError(f"contender {settings.name!r}: {error}") from None
-        for row in rows:
-            key = next(
-                ((k, str(row.value[k])) for k in ("id", "input") if row.value.get(k) is not None), None
-            )
-            if key is None or not ("prediction" in row.value or row.value.get("error")):
-                raise ContenderError(
-                    f"contender {settings.name!r}: {path}:{row.line}: a row needs `prediction`, and `id` or `input` "
-                    f"to match it with a test sample; it has: {', '.join(row.value)}"
-                )
-            for field, kinds in _NUMBERS.items():
-                value = row.value.get(field)
-                if value is not None and (
-                    isinstance(value, bool) or not isinstance(value, kinds) or value < 0
-                ):
-                    raise ContenderError(
-                        f"contender {settings.name!r}: {path}:{row.line}: {field} is {value!r}, not a number from 0 up"
-                    )
-            if key in self._rows:
-                raise ContenderError(
-                    f"contender {settings.name!r}: {path}:{row.line}: {key[0]} {key[1]!r} stands twice"
-                )
-            self._rows[key] = row.value
+            answers = read_answers(path)
+        except (DataError, AnswersError, RunError) as error:
+            raise self._refused(str(error)) from None
+        self._by_key = self._index(answers)
+        self._by_alias = _aliases(answers)
 
     def check_complete(self, samples: Sequence[Sample]) -> None:
         """Raise ContenderError naming the samples that have no answer in the file."""
         missing = [s.id for s in samples if self._find(s.id, s.question) is None]
         if missing:
-            raise ContenderError(
-                f"contender {self._settings.name!r}: {self._path} answers {len(samples) - len(missing)} of "
+            raise self._refused(
+                f"{self._path} answers {len(samples) - len(missing)} of "
                 f"{len(samples)} test samples; missing ids: {', '.join(missing[:10])}{' …' if len(missing) > 10 else ''}. "
                 "The run folder's samples.jsonl lists every id with its question."
             )
 
     def identity(self) -> Identity:
         """The file's content stands for the model."""
-        return Identity(model=self._path.name, sha256=hashlib.sha256(self._path.read_bytes()).hexdigest())
+        return Identity(model=self._path.name, sha256=fingerprint(self._path))
 
     def answer(
         self, requests: Sequence[Request], *, done: frozenset[str] = frozenset(), adapter: Path | None = None
@@ -91,21 +62,9 @@ class PredictionsFile:
             if prompt.id in done:
                 continue
             asked = next((m.text for m in reversed(prompt.messages) if m.role == "user"), "")
-            row = self._find(prompt.id, asked) or {}
-            per_1000 = self._settings.usd_per_1000
-            error = row.get("error") or ("the file gives null" if row.get("prediction") is None else None)
-            yield Prediction(
-                id=prompt.id,
-                references=request.references,
-                group=request.group,
-                prediction=None if error else _text(row["prediction"]),
-                prompt_tokens=row.get("prompt_tokens"),
-                completion_tokens=row.get("completion_tokens"),
-                seconds=row.get("seconds"),
-                usd=row.get("usd", None if per_1000 is None else per_1000 / 1000),
-                finish_reason=_text(row["finish_reason"]) if row.get("finish_reason") else None,
-                error=_text(error) if error else None,
-            )
+            found = self._find(prompt.id, asked)
+            assert found is not None, "check_complete comes first"
+            yield self._prediction(found, request)
 
     def release(self) -> None:
         """Nothing to free."""
@@ -113,10 +72,62 @@ class PredictionsFile:
     def close(self) -> None:
         """Nothing to free."""
 
-    def _find(self, sample_id: str, asked: str) -> dict[str, Any] | None:
-        return self._rows.get(("id", sample_id)) or self._rows.get(("input", asked))
+    def _prediction(self, found: Answer, request: Request) -> Prediction:
+        per_1000 = self._settings.usd_per_1000
+        usd = found.usd if found.usd is not None or per_1000 is None else per_1000 / 1000
+        # A likelihood belongs to the reference it was measured on.
+        same = not found.references or found.references[:1] == tuple(request.references[:1])
+        return Prediction(
+            id=request.prompt.id,
+            references=request.references,
+            group=request.group,
+            prediction=found.prediction,
+            tool_calls=found.tool_calls,
+            prompt_tokens=found.prompt_tokens,
+            completion_tokens=found.completion_tokens,
+            cached_tokens=found.cached_tokens,
+            seconds=found.seconds,
+            usd=usd,
+            finish_reason=found.finish_reason,
+            reference_nats=found.reference_nats if same else None,
+            reference_tokens=found.reference_tokens if same else None,
+            reference_bytes=found.reference_bytes if same else None,
+            error=found.error,
+        )
+
+    def _index(self, answers: Answers) -> dict[tuple[str, str], Answer]:
+        # Only in our own rows is a row without an id matched by its input, and must that be there once.
+        by_key: dict[tuple[str, str], Answer] = {}
+        for row in answers.rows:
+            if row.prediction is None and row.error is None:
+                raise self._refused(
+                    f"{self._place(row)}: a row needs `prediction`: the answers of {answers.name} hold no text, "
+                    "only scores or likelihoods"
+                )
+            key = ("id", row.id) if row.id is not None else ("input", row.input or "")
+            if key in by_key:
+                raise self._refused(f"{self._place(row)}: {key[0]} {key[1]!r} stands twice")
+            by_key[key] = row
+        return by_key
+
+    def _find(self, sample_id: str, asked: str) -> Answer | None:
+        return (
+            self._by_key.get(("id", sample_id))
+            or self._by_key.get(("input", asked))
+            or self._by_alias.get(asked)
+        )
+
+    def _place(self, row: Answer) -> str:
+        return str(self._path) if row.line is None else f"{self._path}:{row.line}"
+
+    def _refused(self, why: str) -> ContenderError:
+        return ContenderError(f"contender {self._settings.name!r}: {why}")
 
 
-def _text(value: Any) -> str:
-    """Text as it is, any other value as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _aliases(answers: Answers) -> dict[str, Answer]:
+    """The texts by which a foreign row's question may be known; those that stand for several rows do not count."""
+    found: dict[str, Answer | None] = {}
+    for row in answers.rows:
+        for text in {row.input, *row.aliases} - {None, ""}:
+            found[str(text)] = row if str(text) not in found else None
+    return {text: row for text, row in found.items() if row is not None}
