@@ -120,7 +120,7 @@ def _meta(experiment: Experiment, samples: int, seed: int, status: str) -> dict[
         "dataset": {"files": {"tickets.jsonl": hashlib.sha256(b"tickets").hexdigest()}, "rows": samples * 5},
         "seed": seed,
         "versions": {"decide-before-you-tune": "0.1.0", "python": "3.11"},
-        "decision": experiment.decision.model_dump(mode="json"),
+        "decision": experiment.deciding,
         "decision_history": [],
         "files": {},
         "error": "ConnectionError: the server at 127.0.0.1:8000 went away" if status == "error" else None,
@@ -173,7 +173,7 @@ def _write_contender(
     predictions = _predictions(name, tests, accuracy, seed)
     run.write_predictions(name, predictions)
     run.write_scores(
-        name, score_contender(name, predictions, experiment.metric_names, tokenizer="smollm2", seed=seed)
+        name, score_contender(name, predictions, experiment, experiment.metric_names, tokenizer="smollm2")
     )
     if tuned:
         run.write_training(name, training_log())

@@ -128,7 +128,7 @@ def _row(index: int, mark: str) -> dict[str, Any]:
     return row | ({"error": "HTTP 500"} if mark == "!" else {})
 
 
-def run_it(path: Path, runs: Path, **options: Any) -> tuple[Run, Verdict]:
+def run_it(path: Path, runs: Path, *, offline: bool = True, **options: Any) -> tuple[Run, Verdict]:
     """Run an experiment file as the command would."""
     text = path.read_text(encoding="utf-8")
     session = Session(
@@ -139,7 +139,7 @@ def run_it(path: Path, runs: Path, **options: Any) -> tuple[Run, Verdict]:
         report=Silent(),
         now=lambda: NOW,
         today=TODAY,
-        offline=True,
+        offline=offline,
     )
     return run(session, **options)
 

@@ -17,7 +17,7 @@ from apps.words import ago, literal
 from tests.example_data import MARKUP, PAYLOAD
 from tests.example_run import make_run
 from workbench.cli.app import MISSING, app, command
-from workbench.records import Difference
+from workbench.records import Difference, Harm, SliceChange
 from workbench.runs import Run
 
 MAIN = Path(__file__).resolve().parent.parent / "apps" / "main.py"
@@ -146,6 +146,18 @@ def test_a_verdict_without_a_tuned_contender_is_shown(root):
     said = words(opened())
     assert "nothing tuned was scored yet" in said
     assert "every request failed" in said
+
+
+def test_harm_and_payback_stand_on_the_decision_page(root):
+    run = make_run(root)
+    verdict = run.verdict()
+    phone = SliceChange(slice="channel=phone", n=40, estimate=-0.21, interval=(-0.35, -0.07))
+    costs = verdict.costs | {"payback_probability": 0.93, "horizon_months": 12.0}
+    harm = Harm(against="few-shot", slices=(phone,))
+    run.write_verdict(msgspec.structs.replace(verdict, harm=harm, costs=costs))
+    said = words(opened())
+    assert "worse on channel=phone −0.21 [−0.35, −0.07]" in said
+    assert "within 12 months: probability 0.93" in said
 
 
 class TestPicker:

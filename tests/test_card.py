@@ -20,11 +20,12 @@ from workbench.card import (
     months,
     number,
     p_value,
+    percent,
     plain,
     seconds,
     usd,
 )
-from workbench.records import ContenderSummary, Difference, Verdict
+from workbench.records import ContenderSummary, Difference, Forgetting, Harm, SliceChange, Verdict
 
 
 def contender(name: str, score: float | None, *, tuned: bool = False, **more: object) -> ContenderSummary:
@@ -132,6 +133,10 @@ def test_headlines(fields: dict[str, object], words: str) -> None:
         (seconds(68.0), "68.0 s"),
         (seconds(3600.0), "60 min"),
         (seconds(None), "unknown"),
+        (percent(0.0042), "+0.4 %"),
+        (percent(-0.0131), "−1.3 %"),
+        (percent(0.0001), "0.0 %"),
+        (percent(12.5, 0), "+1,250 %"),
         (months(0.4), "under a month"),
         (months(1.2), "1 month"),
         (months(31.0), "31 months"),
@@ -194,3 +199,66 @@ def test_escape_sequences_become_visible() -> None:
     assert plain("\x1b[31mred\x1b[0m\nnext") == "\ufffd[31mred\ufffd[0m next"
     assert plain("a\nb", lines=True) == "a\nb"
     assert plain("a\u202eb") == "a\ufffdb"
+
+
+# -- harm and money ----------------------------------------------------------------------------------
+
+PHONE = SliceChange(slice="channel=phone", n=40, estimate=-0.21, interval=(-0.35, -0.07))
+MAIL = SliceChange(slice="channel=mail", n=60, estimate=0.1, interval=(-0.02, 0.2))
+FAX = SliceChange(slice="channel=fax", n=3, estimate=-1.0, interval=None, reason="3 samples, under 10")
+LITTLE = Forgetting(before=1.0, after=1.004, change=0.004, interval=(0.001, 0.007), passages=61)
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (
+            Harm(against="few-shot", slices=(MAIL,), forgetting=LITTLE),
+            "no slice worse · forgetting +0.4 % bits per byte",
+        ),
+        (Harm(against="few-shot", slices=(MAIL, PHONE)), "worse on channel=phone −0.21 [−0.35, −0.07]"),
+        (Harm(against="few-shot", slices=(MAIL, FAX)), "no slice worse · 1 of 2 slices too small to tell"),
+        (Harm(against="few-shot", slices=(FAX,)), "no slice is large enough to tell"),
+        (Harm(against=None, forgetting=LITTLE), "forgetting +0.4 % bits per byte"),
+        (
+            Harm(
+                against="few-shot",
+                slices=tuple(
+                    msgspec.structs.replace(PHONE, slice=f"s={i}", estimate=-i / 10) for i in range(1, 6)
+                ),
+            ),
+            "worse on s=5 −0.50 [−0.35, −0.07], s=4 −0.40 [−0.35, −0.07], s=3 −0.30 [−0.35, −0.07]"
+            " · and 2 more slices",
+        ),
+        (
+            Harm(
+                against="a", slices=(msgspec.structs.replace(PHONE, slice="class=" + "very long name " * 9),)
+            ),
+            "worse on class=very long name very long name… −0.21 [−0.35, −0.07]",
+        ),
+    ],
+)
+def test_the_harm_row(harm: Harm, told: str) -> None:
+    rows = card(changed(harm=harm))
+    assert dict(rows)["harm"] == told
+    labels = [label for label, _ in rows]
+    assert labels.index("harm") == labels.index("cost per 1,000") + 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        (
+            {"payback_months": 4.0},
+            "pays back in 4 months at 50,000 a month (within 12 months: probability 0.93)",
+        ),
+        ({"payback_months": None}, "never pays back at 50,000 a month (within 12 months: probability 0.93)"),
+        (
+            {"payback_months": None, "usd_per_point": 20.0},
+            "never pays back at 50,000 a month (within 12 months: probability 0.93) · each point costs $20.00 a month",
+        ),
+    ],
+)
+def test_the_payback_with_its_probability(fields: dict[str, object], told: str) -> None:
+    costs = {"requests_per_month": 50_000.0, "payback_probability": 0.934, "horizon_months": 12.0}
+    assert dict(card(changed(costs=costs, **fields)))["cost per 1,000"].endswith(told)

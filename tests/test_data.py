@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from validators.reading import DataError
-from workbench.data import Dataset, chat_rows, prepare, read_files
+from workbench.data import Dataset, chat_rows, divide, prepare, read_files
 from workbench.experiment import Columns, Experiment
 from workbench.records import Sample
 
@@ -153,6 +153,31 @@ def test_an_id_says_what_was_asked_and_nothing_else(tmp_path: Path) -> None:
     plain = dataset(tmp_path, rows(20))
     moved = dataset(tmp_path / "b", [turn("new", "x"), *({**r, "metadata": {"x": 1}} for r in rows(20))])
     assert {s.id for s in all_samples(plain)} < {s.id for s in all_samples(moved)}
+
+
+# -- folds ---------------------------------------------------------------------------------------------
+
+
+def test_folds_train_on_no_conversation_that_they_test(tmp_path: Path) -> None:
+    chats = [
+        {"messages": [m for t in range(2) for m in turn(f"chat {i} turn {t}", f"a{i}{t}")["messages"]]}
+        for i in range(24)
+    ]
+    write(tmp_path / "rows.jsonl", [*chats, chats[0], chats[1]])
+    (tmp_path / "experiment.yaml").write_text(
+        "name: x\ndata: {path: rows.jsonl, answer: all, split: {folds: 4}}\n"
+        "contenders: [{name: zero-shot, kind: prompting}]\n"
+    )
+    experiment = Experiment.load(tmp_path / "experiment.yaml")
+    found = divide(experiment, *read_files(experiment))
+    assert [s.line for s in found.whole.test] == [i // 2 + 1 for i in range(52)], "all, in the file's order"
+    assert (found.whole.train, found.whole.dev) == ((), ()) and len(found.whole.conversations) == 26
+    for fold in found.fits:
+        fitted = {s.id for s in (*fold.train, *fold.dev)}
+        assert set(fold.conversations) <= fitted
+        learned = {m.text for example in fold.conversations.values() for m in example.messages}
+        assert not learned & {m.text for s in fold.test for m in s.messages}
+        assert {m.text for s in fold.train for m in s.messages} <= learned
 
 
 # -- files ---------------------------------------------------------------------------------------------

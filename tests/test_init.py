@@ -1,6 +1,7 @@
 """`workbench init`: from files nobody has seen before to experiments that load, split and are told about."""
 
 import csv
+import dataclasses
 import json
 import random
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from workbench.data import Dataset, prepare, read_files
 from workbench.experiment import Columns, Experiment
 from workbench.proposal import Wishes, is_small_talk, propose
 from workbench.proposal_columns import ColumnsUnknown, ProposalError, find_columns
-from workbench.proposal_text import detectable, experiment_yaml, samples_to_show, scalar
+from workbench.proposal_text import detectable, experiment_yaml, folded, samples_to_show, scalar
 
 WORDS = [
     "pump",
@@ -379,3 +380,8 @@ def test_what_a_test_size_shows() -> None:
     assert detectable(proposal, 100)[0].startswith(
         "100 samples show a true gain of 12.1 points in 4 of 5 tests"
     )
+    assert folded(proposal, 600) == ""
+    # A fifth of 400 rows shows 13.4 points; all of them show 6.2.
+    proposal = dataclasses.replace(proposal, metric="exact_match")
+    assert "all 400 rows are tested with data.split.folds: 5" in folded(proposal, 400)
+    assert "6.2 points" in folded(proposal, 400)

@@ -21,7 +21,8 @@ from workbench.estimates import (
     tensor_shapes,
 )
 from workbench.experiment import Experiment
-from workbench.plan import Plan, PlanError, plan, plan_text, split_power
+from workbench.plan import Plan, PlanError, plan, split_power
+from workbench.plan_text import plan_text
 
 # Parameters of a 135M model, round; 100 GFLOP/s.
 SIZE = ModelSize(135_000_000, 1_000_000, 30, 576, 1536, 192, 49152)
@@ -55,7 +56,7 @@ def prepared(experiment: Experiment) -> Dataset:
 
 
 def planned(experiment: Experiment, **options: Any) -> Plan:
-    return plan(experiment, prepared(experiment), speed=lambda device, dtype: SPEED, **options)
+    return plan(experiment, *read_files(experiment), speed=lambda device, dtype: SPEED, **options)
 
 
 @pytest.fixture(autouse=True)
@@ -295,13 +296,69 @@ def test_no_margin_and_no_average_have_their_reasons(tmp_path: Path) -> None:
     assert "bleu" in bleu.reason
 
 
-def test_groups_make_it_optimistic(tmp_path: Path) -> None:
+def test_alike_samples_count_for_less(tmp_path: Path) -> None:
     data = {"path": "rows.jsonl", "split": {"group_by": "metadata.customer"}}
     made = planned(write(tmp_path, data=data))
     assert made.groups is not None
     assert sum(made.groups.values()) == 20
-    assert made.test.groups == made.groups["test"]
-    assert f"optimistic: these samples stand in {made.test.groups} groups" in plan_text(made)
+    assert made.test.groups == made.groups["test"] == 4
+    assert made.test.detectable == smallest_detectable_effect(20, discordant=0.2, groups=[5] * 4)
+    assert f"these samples stand in {made.test.groups} groups" in plan_text(made)
+
+
+# -- designs -------------------------------------------------------------------------------------------
+
+
+def test_both_designs_are_shown(tmp_path: Path, tiny_model: Path) -> None:
+    lora = {"name": "lora", "kind": "fine-tuned", "epochs": 1}
+    experiment = write(
+        tmp_path,
+        backends=local(tiny_model),
+        contenders=[ZERO, lora],
+        decision={"costs": {"gpu_usd_per_hour": 3.6, "labour_usd": 100}},
+    )
+    made = planned(experiment)
+    split, folds = made.designs
+    assert (split.folds, split.chosen, split.samples) == (None, True, 20)
+    assert (folds.folds, folds.chosen, folds.samples) == (5, False, 100)
+    assert folds.detectable == smallest_detectable_effect(100, discordant=0.2)
+    assert split.detectable == made.test.detectable and split.minutes == made.minutes
+    # Five trainings, and each contender answers five times as much; labour is paid once.
+    assert made.usd is not None and folds.usd is not None
+    assert 3 < (folds.usd - 100) / (made.usd - 100) < 5.5  # fuller batches
+    assert "one split: 20 samples tested" in plan_text(made)
+    assert "5 folds: 100 samples tested" in plan_text(made) and "data.split.folds: 5" in plan_text(made)
+
+
+def test_folds_are_planned_as_they_will_run(tmp_path: Path, tiny_model: Path) -> None:
+    lora = {"name": "lora", "kind": "fine-tuned", "epochs": 1, "seeds": 2}
+    data = {"path": "rows.jsonl", "split": {"folds": 4}}
+    experiment = write(tmp_path, backends=local(tiny_model), contenders=[ZERO, lora], data=data)
+    made = planned(experiment)
+    assert made.splits == {"train": 67, "dev": 8, "test": 100} and made.folds == 4
+    zero, tuned = made.contenders
+    assert (zero.requests, tuned.requests) == (100, 200)
+    assert tuned.training is not None and (tuned.training.rows, tuned.training.trainings) == (67, 8)
+    assert [design.folds for design in made.designs] == [4, None]
+    assert plan_text(made).startswith(
+        "plan      triage · 4 folds, each of train 67 · dev 8 · test 100 in all"
+    )
+
+
+def test_a_learning_curve_is_planned(tmp_path: Path, tiny_model: Path) -> None:
+    lora = {"name": "lora", "kind": "fine-tuned", "epochs": 1}
+    curve = {"fractions": [0.25, 0.5, 1.0], "seeds": 2}
+    experiment = write(tmp_path, backends=local(tiny_model), contenders=[lora], learning_curve=curve)
+    (tuned,) = planned(experiment).contenders
+    # Itself, 2 × (a quarter and a half), and the whole once more from the second seed.
+    assert tuned.training is not None and tuned.training.trainings == 1 + 2 * 0.75 + 1
+    assert tuned.requests == 20 * (1 + 2 * 2 + 1)
+
+
+def test_data_in_several_files_has_one_design(tmp_path: Path) -> None:
+    write(tmp_path)
+    (made,) = planned(write(tmp_path, data={"train": "rows.jsonl", "test": "rows.jsonl"})).designs
+    assert made.folds is None
 
 
 # -- the whole command -------------------------------------------------------------------------------
@@ -334,6 +391,6 @@ def test_dry_run(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPat
     assert answer["schema"] == "workbench.plan/1"
     assert set(answer) == {
         "schema", "experiment", "splits", "groups", "contenders", "minutes", "untimed", "usd", "budget_usd",
-        "over_budget", "test",
+        "over_budget", "test", "folds", "designs",
     }  # fmt: skip
     assert answer["contenders"][1]["training"]["rows"] == 70

@@ -17,7 +17,7 @@ from validators.examples import Message
 from workbench import card as words
 from workbench.cli.report import report as report_command
 from workbench.document import Card, Cell, Document, Section, Table, Text, html, markdown
-from workbench.records import Passage
+from workbench.records import Forgetting, Harm, Passage, SliceChange
 from workbench.report import write_report
 from workbench.runs import Run
 
@@ -34,6 +34,14 @@ PAYLOADS = (
     "\u202etxt.exe\u2066 \u2028 \x00",
     "```\n</details>\n~~~ &lt;script&gt; $x^2$ :red[red]",
 )
+
+SLICES = (
+    SliceChange(slice="language=de", n=22, estimate=-0.2, interval=(-0.31, -0.09)),
+    SliceChange(slice="language=en", n=70, estimate=0.1, interval=(0.05, 0.15)),
+    SliceChange(slice="language=fr", n=40, estimate=0.0, interval=(-0.2, 0.2)),
+    SliceChange(slice="language=it", n=3, estimate=1.0, interval=None, reason="3 samples, under 10"),
+)
+FORGOT = Forgetting(before=1.25, after=1.3, change=0.04, interval=(0.03, 0.05), passages=61)
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 
@@ -122,7 +130,10 @@ def poison(run: Run) -> None:
     verdict = run.verdict()
     assert verdict is not None
     texts = {"sentence": load, "experiment": load, "caveats": (load,), "flips": (load,), "next": load}
-    run.write_verdict(msgspec.structs.replace(verdict, **texts))
+    harm = Harm(
+        against="rag", slices=tuple(msgspec.structs.replace(s, slice=load, reason=load) for s in SLICES)
+    )
+    run.write_verdict(msgspec.structs.replace(verdict, **texts, harm=harm))
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +188,70 @@ def test_the_page_is_self_contained_and_guarded(run: Run) -> None:
     assert "script" not in policy
     assert "unsafe" not in policy
     assert "http" not in read(run)[0].replace("http-equiv", "").replace("HTTP", "").replace("127.0.0.1", "")
+
+
+def test_harm_has_a_section_with_every_slice_and_what_was_forgotten(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    verdict = run.verdict()
+    assert verdict is not None
+    write_report(run)
+    charts = read(run)[0].count("<svg")
+    assert "<h2>Harm</h2>" not in read(run)[0]
+    harm = Harm(against="few-shot", slices=SLICES, forgetting=FORGOT)
+    run.write_verdict(msgspec.structs.replace(verdict, harm=harm))
+    write_report(run)
+    source, text = read(run)
+    assert source.count("<svg") == charts + 1 and "<h2>Harm</h2>" in source
+    for row in (
+        r"| language=de | 22 | −0.200 \[−0.310, −0.090\] | worse |",
+        r"| language=en | 70 | +0.100 \[+0.050, +0.150\] | better |",
+        r"| language=fr | 40 | 0.000 \[−0.200, +0.200\] |  |",
+        r"| language=it | 3 | +1.000 3 samples, under 10 |  |",
+        r"| change | +4.0 % \[+3.0 %, +5.0 %\] |",
+        r"| bits per byte after | 1.300 |",
+    ):
+        assert row in text
+    assert "worse on language=de −0.20 [−0.31, −0.09]" in Page(source).text
+    run.write_verdict(msgspec.structs.replace(verdict, harm=Harm(against=None, forgetting=FORGOT)))
+    write_report(run)
+    assert read(run)[0].count("<svg") == charts and "bits per byte before" in read(run)[1]
+
+
+@pytest.mark.parametrize(
+    ("costs", "fields", "told"),
+    [
+        ({"saving_usd_per_month": None}, {"payback_months": None}, "unknown: a price is missing"),
+        (
+            {"saving_usd_per_month": -4.0},
+            {"payback_months": None, "usd_per_point": 7.0},
+            "each point costs a month | $7.00",
+        ),
+        (
+            {
+                "saving_usd_per_month": 9.0,
+                "payback_probability": 0.91,
+                "payback_months_low": 2.0,
+                "payback_months_high": None,
+            },
+            {"payback_months": 4.0},
+            "pays back in | 4 months (2 months to never)",
+        ),
+        (
+            {"saving_usd_per_month": 9.0, "payback_probability": 0.91},
+            {"payback_months": 4.0},
+            "payback probability | 0.91",
+        ),
+    ],
+)
+def test_the_money_in_the_report(
+    tmp_path: Path, costs: dict[str, float | None], fields: dict[str, float | None], told: str
+) -> None:
+    run = make_run(tmp_path)
+    verdict = run.verdict()
+    assert verdict is not None
+    run.write_verdict(msgspec.structs.replace(verdict, costs=costs, **fields))
+    write_report(run)
+    assert told.replace("$", "\\$") in read(run)[1]
 
 
 def test_charts_are_drawn_with_readable_text(run: Run) -> None:

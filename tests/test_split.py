@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from validators.examples import Message
-from workbench.data import classes_of, split_samples
 from workbench.experiment import Split
 from workbench.records import Sample
+from workbench.splits import classes_of, fold_samples, part_of, split_samples
 
 
 def sample(number: int, question: str, answer: str = "yes", group: str | None = None) -> Sample:
@@ -150,3 +152,85 @@ def test_prompts_without_text_are_not_one_question() -> None:
 )
 def test_classes(answers: list[str], classes: list[str] | None) -> None:
     assert classes_of([sample(i, f"q{i}", a) for i, a in enumerate(answers)]) == classes
+
+
+# -- folds: who is trained on and who is tested --------------------------------------------------------
+
+folded = st.builds(
+    Split, dev=st.sampled_from([0.0, 0.1, 0.3]), seed=st.integers(0, 5), stratify=st.booleans()
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(some_samples, folded, st.integers(2, 6))
+def test_each_sample_is_tested_once_and_never_with_its_like(samples: Any, split: Split, folds: int) -> None:
+    divided = fold_samples(samples, split, folds)
+    assert len(divided) == folds
+    assert sorted(s.id for fold in divided for s in fold["test"]) == [s.id for s in samples]
+    for fold in divided:
+        assert sorted(s.id for part in fold.values() for s in part) == [s.id for s in samples]
+        for tested in fold["test"]:
+            for fitted in (*fold["train"], *fold["dev"]):
+                assert same_question(tested.question) != same_question(fitted.question)
+                assert tested.group is None or tested.group != fitted.group
+        # dev chooses: it shares no cluster with train either.
+        groups = [{s.group for s in fold[part]} - {None} for part in ("train", "dev")]
+        assert not groups[0] & groups[1]
+        assert split.dev > 0 or not fold["dev"]
+
+
+def test_folds_have_their_shares_of_rows_and_classes() -> None:
+    answers = ["often"] * 300 + ["sometimes"] * 75 + ["rare"] * 25
+    divided = fold_samples([sample(i, f"q {i}", a) for i, a in enumerate(answers)], Split(dev=0.1), 5)
+    for fold in divided:
+        assert Counter(s.references[0] for s in fold["test"]) == {"often": 60, "sometimes": 15, "rare": 5}
+        assert (len(fold["train"]), len(fold["dev"])) == (288, 32)
+
+
+def test_folds_do_not_depend_on_the_order_of_rows() -> None:
+    samples = [sample(i, f"q {i}", "ab"[i % 2], group=f"g{i // 3}") for i in range(60)]
+    one, other = (fold_samples(rows, Split(), 4) for rows in (samples, samples[::-1]))
+    assert [{n: {s.id for s in p} for n, p in f.items()} for f in one] == [
+        {n: {s.id for s in p} for n, p in f.items()} for f in other
+    ]
+
+
+# -- parts of a training split ---------------------------------------------------------------------------
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    some_samples,
+    st.lists(st.sampled_from([0.05, 0.1, 0.25, 0.5, 0.8, 1.0]), min_size=2, unique=True),
+    st.integers(0, 5),
+)
+def test_parts_are_nested_whole_clusters(samples: Any, fractions: list[float], seed: int) -> None:
+    parts = [{s.id for s in part_of(samples, f, seed=seed, stratify=True)} for f in sorted(fractions)]
+    for smaller, larger in pairwise(parts):
+        assert smaller <= larger
+    for part in parts:
+        assert part or not samples
+        for a in samples:
+            for b in samples:
+                if same_question(a.question) == same_question(b.question) or (a.group and a.group == b.group):
+                    assert (a.id in part) == (b.id in part)
+    assert len(part_of(samples, 1.0, seed=seed, stratify=True)) == len(samples)
+
+
+def test_parts_have_their_size_and_shares_of_classes() -> None:
+    samples = [sample(i, f"q {i}", "aab"[i % 3]) for i in range(600)]
+    for fraction, size in ((0.1, 60), (0.25, 150), (0.5, 300)):
+        part = part_of(samples, fraction, seed=7, stratify=True)
+        assert len(part) == size
+        assert abs(sum(s.references[0] == "b" for s in part) - size / 3) <= 1
+    one, other = (part_of(samples, 0.25, seed=seed, stratify=True) for seed in (7, 8))
+    assert {s.id for s in one} != {s.id for s in other}
+
+
+def test_rare_classes_are_not_always_left_out_of_small_parts() -> None:
+    samples = [sample(i, f"q {i}", "rare" if i < 4 else "often") for i in range(400)]
+    found = [
+        sum(s.references[0] == "rare" for s in part_of(samples, 0.1, seed=i, stratify=True))
+        for i in range(200)
+    ]
+    assert 0.25 < sum(found) / 200 < 0.55  # 0.4 of four rows, on average

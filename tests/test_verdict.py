@@ -25,6 +25,10 @@ HALF, GOOD = Answers(marks(50, 50)), Answers(marks(95, 5), tuned=True)
 SAME = marks(80, 20)
 
 
+def experiment_of(run: Run) -> Experiment:
+    return Experiment.parse(run.experiment_text() or "", path=run.folder / "experiment.yaml")
+
+
 def verdict_of(run: Run, **options: Any) -> Verdict:
     return decide(run, today=TODAY, **options)
 
@@ -338,7 +342,7 @@ def with_likelihoods(run: Run, nats: dict[str, float], metric: str, tokenizer: s
             for i, p in enumerate(run.predictions(name))
         ]
         run.write_predictions(name, answers)
-        run.write_scores(name, score_contender(name, answers, [metric], tokenizer=tokenizer, seed=7))
+        run.write_scores(name, score_contender(name, answers, experiment_of(run), [metric], tokenizer=tokenizer))
 
 
 @pytest.mark.parametrize("metric", ["perplexity", "bits_per_byte"])
@@ -502,11 +506,11 @@ def test_the_money_by_hand(tmp_path: Path) -> None:
     info = run.contender("lora") or {}
     run.write_contender("lora", info | {"training": {"seconds": 5400}})
     verdict = verdict_of(run)
-    # 1.70 × 720 = 1,224 hosting; 50,000 × 0.04 − 1,224 = 776 saved a month; 100 + 200 + 1.5 h × 2 = 303 to begin with
+    # 1.70 × 720 = 1,224 hosting; 50,000 × 0.04 − 1,224 = 776 saved a month; 100 + 200 + 1.5 h × 2 + 100 answers × 0.01 = 304 to begin with
     assert verdict.costs["hosting_usd_per_month"] == pytest.approx(1224)
     assert verdict.costs["saving_usd_per_month"] == pytest.approx(776)
-    assert verdict.costs["fixed_usd"] == pytest.approx(303)
-    assert verdict.payback_months == pytest.approx(303 / 776)
+    assert verdict.costs["fixed_usd"] == pytest.approx(304)
+    assert verdict.payback_months == pytest.approx(304 / 776)
     assert (verdict.headline, verdict.reason) == ("tune", "cheaper")
     assert verdict.seeds == 1 and "one training seed" in verdict.caveats
     assert [c.usd_per_1000 for c in sorted(verdict.contenders, key=lambda c: c.name)] == pytest.approx(
@@ -523,11 +527,11 @@ def test_never_paying_back_is_no_number(tmp_path: Path) -> None:
 
 def test_the_volume_that_would_flip_it_does(tmp_path: Path) -> None:
     contenders = {"base": Answers(SAME, usd_per_1000=5), "lora": Answers(SAME, tuned=True, usd_per_1000=1)}
-    run, verdict = judged(tmp_path, contenders, decision={"costs": {"labour_usd": 4800}})
-    # 4,800 ÷ 12 months ÷ $0.004 = 100,000 requests a month
+    run, verdict = judged(tmp_path, contenders, decision={"costs": {"labour_usd": 4799.9}})
+    # (4,799.90 + 100 test answers × 0.001) ÷ 12 months ÷ $0.004 = 100,000 requests a month
     assert verdict.reason == "alternative-suffices"
     assert verdict.flips == ("100,000 requests a month (tuning then pays back within the horizon)",)
-    decision = Decision.model_validate({"costs": {"labour_usd": 4800}, "requests_per_month": 100_100})
+    decision = Decision.model_validate({"costs": {"labour_usd": 4799.9}, "requests_per_month": 100_100})
     assert verdict_of(run, decision=decision).reason == "cheaper"
 
 
@@ -544,7 +548,10 @@ def test_margins_and_budgets_that_would_flip_it_do(tmp_path: Path) -> None:
     assert verdict.flips == (f"worth-it of {low:.3g} or more",)
     assert verdict_of(run, decision=Decision(worth_it=low - 0.001)).headline == "tune"
     flipped = verdict_of(run, decision=Decision(worth_it=low + 0.001))
-    assert flipped.headline != "tune" and flipped.flips == (f"worth-it under {low:.3g}",)
+    assert flipped.headline != "tune" and flipped.flips[0] == f"worth-it under {low:.3g}"
+    high = verdict.difference.interval[1]
+    assert flipped.flips[1] == f"worth-it over {high:.3g}: not worth tuning then"
+    assert verdict_of(run, decision=Decision(worth_it=high + 0.001)).headline == "dont-tune"
     settings_ = {"budget_usd": 200, "costs": {"labour_usd": 300}}
     run, verdict = judged(tmp_path / "b", {"base": HALF, "lora": GOOD}, decision=settings_)
     assert verdict.flips == ("a budget of $300.00",)

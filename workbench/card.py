@@ -9,7 +9,7 @@ import textwrap
 import unicodedata
 from collections.abc import Sequence
 
-from .records import ContenderSummary, Verdict
+from .records import ContenderSummary, SliceChange, Verdict
 
 MINUS = "\N{MINUS SIGN}"
 DOT = " · "
@@ -48,6 +48,8 @@ _LABELS = {
     "ndcg": "nDCG",
     "json_valid": "JSON valid",
 }
+# How many slices the card names; the report has them all.
+_MOST_SLICES = 3
 _HUNDRED = ("bleu", "chrf")
 _UNBOUNDED = ("perplexity", "bits_per_byte", "cost_of_error")
 
@@ -88,6 +90,12 @@ def usd(value: float | None) -> str:
     if 0 < amount < 0.01:
         return f"{sign}${amount:.2g}"
     return f"{sign}${amount:,.{2 if 0 < amount < 1000 else 0}f}"
+
+
+def percent(change: float, digits: int = 1) -> str:
+    """A relative change, with its sign: `+0.4 %`."""
+    text = _fixed(100 * change, digits)
+    return f"{'' if text.startswith(MINUS) or not text.strip('0.,') else '+'}{text} %"
 
 
 def seconds(value: float | None) -> str:
@@ -174,6 +182,7 @@ def card(verdict: Verdict) -> list[tuple[str, str]]:
         _difference(verdict),
         ("could detect", _detectable(verdict)),
         ("cost per 1,000", _costs(verdict)),
+        ("harm", _harm(verdict)),
         ("odds of best", _odds(verdict)),
         ("caveats", DOT.join(caveats(verdict))),
         ("would flip it", DOT.join(verdict.flips)),
@@ -264,10 +273,47 @@ def _costs(verdict: Verdict) -> str:
     volume = verdict.costs.get("requests_per_month")
     at = f" at {count(volume)} a month" if volume is not None else ""
     if verdict.payback_months is not None:
-        parts.append(f"pays back in {months(verdict.payback_months)}{at}")
+        parts.append(f"pays back in {months(verdict.payback_months)}{at}{_surety(verdict)}")
     elif named and all(c.usd_per_1000 is not None for c in named):
-        parts.append(f"never pays back{at}")
+        parts.append(f"never pays back{at}{_surety(verdict)}")
+    if verdict.usd_per_point is not None:
+        parts.append(f"each point costs {usd(verdict.usd_per_point)} a month")
     return DOT.join(parts)
+
+
+def _surety(verdict: Verdict) -> str:
+    """How likely tuning pays back inside the horizon."""
+    probability, horizon = (verdict.costs.get(key) for key in ("payback_probability", "horizon_months"))
+    if probability is None or horizon is None:
+        return ""
+    span = f"{horizon:g} month{'' if horizon == 1 else 's'}"
+    return f" (within {span}: probability {_fixed(probability, 2)})"
+
+
+def _harm(verdict: Verdict) -> str:
+    """Slices that got surely worse, the worst first, and what was forgotten."""
+    harm = verdict.harm
+    if harm is None:
+        return ""
+    worst = sorted(harm.worse, key=lambda s: s.estimate)
+    parts = [f"worse on {', '.join(_slice(s, verdict) for s in worst[:_MOST_SLICES])}"] if worst else []
+    if len(worst) > _MOST_SLICES:
+        parts.append(f"and {count(len(worst) - _MOST_SLICES, 'more slice')}")
+    told = sum(s.interval is not None for s in harm.slices)
+    if harm.slices and not worst:
+        parts.append("no slice worse" if told else "no slice is large enough to tell")
+    if told and told < len(harm.slices):
+        parts.append(f"{len(harm.slices) - told} of {count(len(harm.slices), 'slice')} too small to tell")
+    if harm.forgetting is not None:
+        parts.append(f"forgetting {percent(harm.forgetting.change)} bits per byte")
+    return DOT.join(parts)
+
+
+def _slice(change: SliceChange, verdict: Verdict) -> str:
+    digits = digits_for(verdict)
+    name = textwrap.shorten(change.slice, 40, placeholder="…")
+    span = interval(change.interval, verdict.metric, digits, signed=True)
+    return f"{name} {gap(change.estimate, verdict.metric, digits)} {span}"
 
 
 def _odds(verdict: Verdict) -> str:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .card import best_first, gap, metric_label, number, seconds, usd
-from .records import ContenderSummary, Difference
+from .card import best_first, gap, metric_label, number, plain, seconds, usd
+from .records import ContenderSummary, Difference, SliceChange
 
 TUNED, ALTERNATIVE = "#d55e00", "#0072b2"
 INK, MUTED, RULE = "#1b1f24", "#5b6470", "#d5dae1"
@@ -81,6 +81,35 @@ def differences_chart(
     labels = base.mark_text(dy=-13, fontSize=_LABEL).encode(x="gain:Q", text="label:N")
     lines = [zero, worth] if margin else [zero]
     return alt.layer(*lines, marks, labels).properties(width=width, height=_height(rows))
+
+
+def slices_chart(
+    slices: Sequence[SliceChange], metric: str, *, tuned: str, higher_is_better: bool = True, width: int = 400
+) -> Any | None:
+    """Forest plot of the gain of `tuned` on every slice that has an interval, the worst first; None for none."""
+    rows = [
+        {
+            "name": plain(s.slice),
+            "role": "tuned",
+            "gain": s.estimate,
+            **_ends(s.interval),
+            "label": gap(s.estimate, metric),
+        }
+        for s in sorted(slices, key=lambda s: s.estimate)
+        if s.interval is not None
+    ]
+    if not rows:
+        return None
+    alt = _altair()
+    title = f"gain of {tuned} in {metric_label(metric, higher_is_better)}"
+    base = alt.Chart(alt.Data(values=rows)).encode(y=_lines(alt, rows))
+    marks = _bars(alt, base, title, legend=False) + _points(
+        alt, base, "gain", title, "name", "label", legend=False
+    )
+    labels = base.mark_text(dy=-13, fontSize=_LABEL).encode(x="gain:Q", text="label:N")
+    return alt.layer(_rule_at(alt, 0.0, "", INK, [1, 0]), marks, labels).properties(
+        width=width, height=_height(rows)
+    )
 
 
 def cost_quality_chart(

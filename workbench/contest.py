@@ -5,19 +5,22 @@ A contender is redone only when its own settings, its backend or its model chang
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from copy import copy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from validators.assets import require
 
+from .answers import fingerprint
 from .backends import Backend, Identity, Request, open_backend
+from .backends.hf import HfBackend
 from .contenders import ContenderError, Fitted, Setting, fit, is_tuned, question
 from .contenders.fine_tuned import check_rows
 from .data import Dataset
 from .experiment import Experiment, asked_of, settings_hash
+from .forgetting import measure as measure_forgetting
 from .models import weights_hash
 from .records import Prediction, Sample
 from .retrieval import Embedder, load_corpus
@@ -41,6 +44,13 @@ class Contest:
         self._step = step
         self._offline = offline
         self._backends: dict[str, Backend] = {}
+        self._embedder = cache(lambda: Embedder(offline=offline))
+
+    def over(self, dataset: Dataset, run: Run) -> Contest:
+        """The same contest over another data set, written elsewhere; opened backends are shared."""
+        other = copy(self)
+        other._dataset, other._run = dataset, run
+        return other
 
     def check(self, settings: Settings) -> None:
         """Find what would stop this contender before anything is spent on the others."""
@@ -50,7 +60,7 @@ class Contest:
             require("qdrant_edge", "retrieval", "rag")
             load_corpus(experiment.resolve(experiment.data.corpus or ""))
         if (isinstance(settings, FewShot) and settings.choose == "similar") or isinstance(settings, Rag):
-            self._embedder.check()
+            self._embedder().check()
         if isinstance(settings, FineTuned) and settings.adapter is None:
             require("peft", "training", "local")
             check_rows(settings, self._setting(backend))
@@ -66,7 +76,7 @@ class Contest:
         key = self._hash(settings, backend)
         before = run.contender(name)
         if before is not None and before["hash"] != key:
-            run.remove_contender(name)
+            run.remove_contender(name, but_judgements=True)
             before = None
         if before is not None and before["status"] == "success" and self._complete(name, self._dataset.test):
             self._step(len(self._dataset.test), len(self._dataset.test), "kept")
@@ -80,6 +90,8 @@ class Contest:
         info["adapter"] = weights_hash(fitted.adapter) if fitted.adapter else None
         run.write_contender(name, info)
         self._answer(name, fitted, self._dataset.test, "test")
+        if fitted.adapter is not None and info["forgetting"] is None:
+            info["forgetting"] = self._forgetting(fitted, fitted.adapter)
         run.write_contender(name, info | {"status": "success"})
 
     def ask(self, settings: Settings, samples: Sequence[Sample]) -> Iterator[Prediction]:
@@ -114,9 +126,9 @@ class Contest:
             scores = score_contender(
                 settings.name,
                 predictions,
+                self._experiment,
                 [self._experiment.primary],
                 tokenizer=info["model"]["name"],
-                seed=self._experiment.data.split.seed,
             )
             value = scores["metrics"][self._experiment.primary]["value"]
             self._run.write_contender(
@@ -152,6 +164,15 @@ class Contest:
         run.write_predictions(name, ordered, split)
         return ordered
 
+    def _forgetting(self, fitted: Fitted, adapter: Path) -> dict[str, Any] | None:
+        """Likelihoods of the general text before and after tuning: once a contender, of its first training."""
+        run = self._run
+        first = run.whole is None or run.folder == run.whole / "folds" / "0"
+        if not first or not isinstance(fitted.backend, HfBackend):
+            return None
+        self._step(len(self._dataset.test), len(self._dataset.test), "general text, before and after")
+        return measure_forgetting(fitted.backend, adapter)
+
     def _complete(self, name: str, samples: Sequence[Sample]) -> bool:
         """All samples answered, none by an error: errors are asked again."""
         answered = {p.id for p in self._run.predictions(name) if p.error is None}
@@ -179,24 +200,20 @@ class Contest:
             conversations=self._dataset.conversations,
             run=self._run,
             backend=backend,
-            embedder=lambda: self._embedder,
+            embedder=self._embedder,
             progress=self._step,
         )
 
-    @cached_property
-    def _embedder(self) -> Embedder:
-        return Embedder(offline=self._offline)
-
     def _hash(self, settings: Settings, backend: Backend | None) -> str:
         """What this contender's answers depend on, beyond the folder's data and split."""
-        parts: list[object] = [settings.model_dump(mode="json", exclude={"name", "backend"})]
+        parts: list[object] = [settings.model_dump(mode="json", exclude={"name", "backend", "seeds"})]
         if backend is not None:
             identity = backend.identity()
             asked = asked_of(self._experiment.backend_of(settings))
             # Answers in another number format are other answers: `auto` resolves differently by machine.
             parts += [asked, identity.sha256, identity.template, identity.hardware.get("dtype")]
         if isinstance(settings, Brought):
-            parts += [_file_hash(self._experiment.resolve(path)) for path in settings.paths]
+            parts += [fingerprint(self._experiment.resolve(path)) for path in settings.paths]
         if isinstance(settings, FineTuned) and settings.adapter:
             parts.append(weights_hash(self._experiment.resolve(settings.adapter)))
         if isinstance(settings, Rag):
@@ -223,12 +240,10 @@ class Contest:
             "hardware": identity.hardware if identity else {},
             "status": "started",
             "training": before.get("training") if before else None,
+            "forgetting": before.get("forgetting") if before else None,
         }
 
 
-def _file_hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def _model(identity: Identity) -> dict[str, Any]:
-    return {"name": identity.model, "revision": identity.revision, "sha256": identity.sha256}
+    found = {"name": identity.model, "revision": identity.revision, "sha256": identity.sha256}
+    return found | ({"licence": identity.licence} if identity.licence else {})

@@ -1,29 +1,22 @@
-"""Data in: the experiment's files → examples → samples → train, dev and test.
-
-Samples that share a group, a conversation or the same text (after normalisation) always fall into the
-same split, so that no test question was ever trained on.
-"""
+"""Data in: the experiment's files → examples → samples → train, dev and test, once or fold by fold."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from validators.examples import Example, ExampleError, parse_example
-from validators.fingerprints import fold
+from validators.examples import Example, ExampleError, Message, parse_example
 from validators.reading import DataError, Row, read_rows, to_chat
 from validators.suggest import did_you_mean
 
-from .experiment import Columns, Data, Experiment, Split
+from .experiment import Columns, Data, Experiment
 from .records import Sample
-
-SPLITS = ("train", "dev", "test")
+from .splits import SPLITS, fold_samples, split_samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +74,63 @@ def hash_files(experiment: Experiment) -> dict[str, str]:
 
 
 def prepare(experiment: Experiment, rows: Mapping[str, Sequence[Row]], hashes: Mapping[str, str]) -> Dataset:
-    """Turn rows into samples and split them. Raises DataError with every fault of the rows."""
+    """Turn rows into samples and split them once. Raises DataError with every fault of the rows."""
+    data = experiment.data
+    parts = _read_samples(experiment, rows)
+    if "all" in parts:
+        chosen = split_samples([s for s, _ in parts["all"]], data.split)
+    else:
+        chosen = {role: [s for s, _ in pairs] for role, pairs in parts.items()}
+        if "dev" not in chosen and "train" in chosen and data.split.dev > 0:
+            cut = data.split.model_copy(update={"test": data.split.dev, "dev": 0.0})
+            parted = split_samples(chosen["train"], cut)
+            chosen |= {"train": parted["train"], "dev": parted["test"]}
+    _check_sizes(chosen, learning=data.path is not None or data.train is not None)
+    return _dataset(rows, parts, chosen, hashes)
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """All that is tested, and by which fits: one, or with folds one a fold."""
+
+    whole: Dataset
+    """`test` holds every tested sample; train and dev are empty where there are folds."""
+    folds: tuple[Dataset, ...] = ()
+
+    @property
+    def fits(self) -> tuple[Dataset, ...]:
+        """The data sets that contenders are fitted on."""
+        return self.folds or (self.whole,)
+
+
+def divide(experiment: Experiment, rows: Mapping[str, Sequence[Row]], hashes: Mapping[str, str]) -> Division:
+    """The data as this experiment divides it: by one split, or by folds. Raises DataError."""
+    folds = experiment.data.split.folds
+    if folds is None:
+        return Division(prepare(experiment, rows, hashes))
+    return crossfit(experiment, rows, hashes, folds)
+
+
+def crossfit(
+    experiment: Experiment, rows: Mapping[str, Sequence[Row]], hashes: Mapping[str, str], folds: int
+) -> Division:
+    """Divide one file into `folds` folds, each tested once by what was fitted on the others. Raises DataError."""
+    parts = _read_samples(experiment, rows)
+    samples = [s for s, _ in parts["all"]]
+    divided = fold_samples(samples, experiment.data.split, folds)
+    for number, chosen in enumerate(divided, 1):
+        _check_sizes(chosen, learning=True, where=f" in fold {number} of {folds}")
+    datasets = tuple(_dataset(rows, parts, chosen, hashes) for chosen in divided)
+    # Every row is trained on in some fold: what a training must refuse is found in the whole.
+    every = {key: example for dataset in datasets for key, example in dataset.conversations.items()}
+    whole = _dataset(rows, parts, {"test": samples}, hashes)
+    return Division(replace(whole, conversations=every), datasets)
+
+
+def _read_samples(
+    experiment: Experiment, rows: Mapping[str, Sequence[Row]]
+) -> dict[str, list[tuple[Sample, Example]]]:
+    """The samples of each file, each with its row. Raises DataError with every fault of the rows."""
     data = experiment.data
     faults: list[str] = []
     parts: dict[str, list[tuple[Sample, Example]]] = {}
@@ -91,69 +140,25 @@ def prepare(experiment: Experiment, rows: Mapping[str, Sequence[Row]], hashes: M
         more = f"\n… and {len(faults) - 20} more" if len(faults) > 20 else ""
         raise DataError("\n".join(faults[:20]) + more)
     _number_repeats(parts)
-    if "all" in parts:
-        chosen = split_samples([s for s, _ in parts["all"]], data.split)
-    else:
-        chosen = {role: [s for s, _ in pairs] for role, pairs in parts.items()}
-        if "dev" not in chosen and "train" in chosen and data.split.dev > 0:
-            cut = data.split.model_copy(update={"test": data.split.dev, "dev": 0.0})
-            parted = split_samples(chosen["train"], cut)
-            chosen |= {"train": parted["train"], "dev": parted["test"]}
-    for role in SPLITS:
-        chosen.setdefault(role, [])
+    return parts
+
+
+def _dataset(
+    rows: Mapping[str, Sequence[Row]],
+    parts: Mapping[str, Sequence[tuple[Sample, Example]]],
+    chosen: Mapping[str, Sequence[Sample]],
+    hashes: Mapping[str, str],
+) -> Dataset:
+    train, dev, test = (tuple(chosen.get(role, ())) for role in SPLITS)
     examples = {s.id: e for pairs in parts.values() for s, e in pairs}
-    _check_sizes(chosen, learning=data.path is not None or data.train is not None)
     return Dataset(
         rows={role: list(r) for role, r in rows.items()},
-        train=tuple(chosen["train"]),
-        dev=tuple(chosen["dev"]),
-        test=tuple(chosen["test"]),
+        train=train,
+        dev=dev,
+        test=test,
         sha256=dict(hashes),
-        conversations=_conversations(chosen["train"] + chosen["dev"], examples),
+        conversations=_conversations([*train, *dev], examples),
     )
-
-
-def split_samples(samples: Sequence[Sample], split: Split) -> dict[str, list[Sample]]:
-    """Divide samples by group, stratified by class where the references form classes.
-
-    Clusters (same group, or same question text) are dealt in seeded order, each to the split that has
-    received the smallest share of what it should get of the cluster's classes. Same samples and seed,
-    same split, whatever the order of rows in the file.
-    """
-    shares = {"train": 1 - split.dev - split.test, "dev": split.dev, "test": split.test}
-    shares = {name: share for name, share in shares.items() if share > 0}
-    strata = classes_of(samples) if split.stratify else None
-    clusters = _clusters(samples)
-    order = sorted(clusters, key=lambda key: min(s.id for s in clusters[key]))
-    random.Random(split.seed).shuffle(order)
-    stratum = {s.id: (s.references[0].strip() if strata else "") for s in samples}
-    wanted = Counter(stratum.values())
-    filled: dict[str, Counter[str]] = {name: Counter() for name in shares}
-    chosen: dict[str, list[Sample]] = {name: [] for name in SPLITS}
-    for key in order:
-        members = clusters[key]
-        counts = dict(sorted(Counter(stratum[s.id] for s in members).items()))
-        # Fraction of its due that each split has, averaged over the cluster's classes; the total breaks ties.
-        best = min(
-            shares,
-            key=lambda name: (
-                sum(n * filled[name][c] / (shares[name] * wanted[c]) for c, n in counts.items())
-                / len(members),
-                filled[name].total() / shares[name],
-            ),
-        )
-        filled[best].update(counts)
-        chosen[best].extend(members)
-    position = {s.id: i for i, s in enumerate(samples)}
-    return {name: sorted(part, key=lambda s: position[s.id]) for name, part in chosen.items()}
-
-
-def classes_of(samples: Iterable[Sample]) -> list[str] | None:
-    """The classes that references form: at most 50, at most a tenth of the rows, at most 5 words each."""
-    answers = [s.references[0].strip() for s in samples]
-    distinct = sorted(set(answers))
-    few = 1 < len(distinct) <= min(50, max(2, len(answers) // 10))
-    return distinct if few and all(len(a.split()) <= 5 for a in distinct) else None
 
 
 def _samples(path: Path, rows: Sequence[Row], data: Data, faults: list[str]) -> list[tuple[Sample, Example]]:
@@ -184,12 +189,13 @@ def _asked_for(example: Example, data: Data) -> list[Sample]:
         turns = turns[-1:]
     group = _lookup(example, data.split.group_by, "data.split.group_by") if data.split.group_by else None
     tags = {path.rsplit(".", 1)[-1]: str(_lookup(example, path, "data.slices")) for path in data.slices}
+    sources = tuple(_texts(example, data.sources, "data.sources"))
     conversation = "conversation " + _content_hash(example.messages, (), example.tools)
     samples = []
     for turn in turns:
         reply = example.messages[turn]
-        answer = reply.text or json.dumps([c.name for c in reply.tool_calls])
-        references = tuple(dict.fromkeys([answer, *_other_references(example, data)]))
+        answer = reply.text or _calls_text(reply)
+        references = tuple(dict.fromkeys([answer, *_texts(example, data.references, "data.references")]))
         messages = example.messages[:turn]
         samples.append(
             Sample(
@@ -200,23 +206,35 @@ def _asked_for(example: Example, data: Data) -> list[Sample]:
                 group=str(group) if group is not None else (conversation if len(turns) > 1 else None),
                 tags=tags,
                 tools=example.tools,
+                sources=sources,
                 line=example.line,
             )
         )
     return samples
 
 
-def _other_references(example: Example, data: Data) -> list[str]:
-    """Accepted answers that the row names beside its own: a text, a number or a list of them."""
-    if data.references is None:
+def _calls_text(reply: Message) -> str:
+    """A reply's tool calls as JSON text: what `tool_call_match` compares."""
+
+    def arguments(text: str) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+
+    calls = [{"name": c.name, "arguments": arguments(c.arguments)} for c in reply.tool_calls]
+    return json.dumps(calls, ensure_ascii=False)
+
+
+def _texts(example: Example, path: str | None, setting: str) -> list[str]:
+    """What the row holds at a dotted path: a text, a number or a list of them; nothing where it says null."""
+    if path is None:
         return []
-    found = _lookup(example, data.references, "data.references")
+    found = _lookup(example, path, setting)
     listed = found if isinstance(found, list) else [] if found is None else [found]
-    if not all(isinstance(answer, str | int | float) for answer in listed):
-        raise DataError(
-            f"data.references is {data.references!r}, which is no text or list of texts in this row"
-        )
-    return [str(answer) for answer in listed]
+    if not all(isinstance(one, str | int | float) for one in listed):
+        raise DataError(f"{setting} is {path!r}, which is no text or list of texts in this row")
+    return [str(one) for one in listed]
 
 
 def _lookup(example: Example, path: str, setting: str) -> Any:
@@ -256,31 +274,6 @@ def _number_repeats(parts: dict[str, list[tuple[Sample, Example]]]) -> None:
                 )
 
 
-def _clusters(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
-    """Samples joined by a shared group or a shared question text."""
-    parent: dict[str, str] = {}
-
-    def root(key: str) -> str:
-        while parent.setdefault(key, key) != key:
-            parent[key] = parent[parent[key]]
-            key = parent[key]
-        return key
-
-    for sample in samples:
-        asked = [m.text for m in sample.messages if m.role != "system"]
-        # Some data put the question into the system message; a prompt of pictures alone has no text.
-        text = fold(" ".join(asked)) or fold(" ".join(m.text for m in sample.messages))
-        keys = ["text " + text] if text else []
-        if sample.group is not None:
-            keys.append("group " + sample.group)
-        for key in keys:
-            parent[root(key)] = root("sample " + sample.id)
-    clusters = defaultdict(list)
-    for sample in samples:
-        clusters[root("sample " + sample.id)].append(sample)
-    return dict(clusters)
-
-
 def _conversations(samples: Sequence[Sample], examples: Mapping[str, Example]) -> dict[str, Example]:
     """Each conversation once, cut after its last asked-for turn: what training sees.
 
@@ -297,12 +290,12 @@ def _conversations(samples: Sequence[Sample], examples: Mapping[str, Example]) -
     return dict(chosen.values())
 
 
-def _check_sizes(chosen: Mapping[str, Sequence[Sample]], *, learning: bool) -> None:
-    sizes = {name: len(chosen[name]) for name in SPLITS}
+def _check_sizes(chosen: Mapping[str, Sequence[Sample]], *, learning: bool, where: str = "") -> None:
+    sizes = {name: len(chosen.get(name, ())) for name in SPLITS}
     told = ", ".join(f"{name} {n}" for name, n in sizes.items())
     if sizes["test"] < 2 or (learning and sizes["train"] < 1):
         raise DataError(
-            f"too few samples for the split ({told}): at least 1 to train on and 2 to test on are needed. "
+            f"too few samples for the split{where} ({told}): at least 1 to train on and 2 to test on are needed. "
             "Add rows, change data.split, or check that data.split.group_by does not join everything into one group."
         )
 

@@ -21,7 +21,7 @@ from metrics import METRICS, Metric
 from .experiment_file import ExperimentError as ExperimentError
 from .experiment_file import Place, faults, guess, parse_yaml
 from .experiment_file import read_text as read_text
-from .settings import USD, Backend, Contender, FewShot, FineTuned, HfBackend, Name, Part, Rag
+from .settings import USD, Backend, Brought, Contender, FewShot, FineTuned, HfBackend, Name, Part, Rag
 
 Task = Literal["classification", "extraction", "qa", "generation", "tools"]
 
@@ -61,6 +61,8 @@ class Split(Part):
     """Cross-fitting: every sample is tested once, by contenders fitted on the other folds; `test` is then unused."""
     group_by: str | None = None
     stratify: bool = True
+    drop_leaked: bool = False
+    """Leave out dev and test rows that stand in an earlier split too, instead of refusing the data."""
     seed: int = 7
 
     @model_validator(mode="after")
@@ -83,6 +85,8 @@ class Data(Part):
     answer: Literal["last", "all"] | int = "last"
     references: str | None = None
     slices: tuple[str, ...] = ()
+    sources: str | None = None
+    """Where a row names the documents that answer it, for the retrieval metrics."""
     split: Split = Split()
     corpus: str | None = None
 
@@ -260,12 +264,44 @@ class Experiment(Part):
                 )
             if isinstance(contender, Rag) and self.data.corpus is None:
                 yield place, f"contender {name!r} retrieves, but data.corpus names no documents"
-            if self.data.path is None and self.data.train is None and _learns(contender):
+            if self.data.path is None and self.data.train is None and learns(contender):
                 yield place, f"contender {name!r} learns from training rows, but data names only test"
         yield from self._unmeasurable()
+        yield from self._undrawable()
+
+    def _undrawable(self) -> Iterator[tuple[Place, str]]:
+        """What cannot be trained again: from several seeds, or on parts of the training split."""
+        for index, contender in enumerate(self.contenders):
+            if isinstance(contender, FineTuned) and contender.adapter is not None and contender.seeds > 1:
+                told = f"contender {contender.name!r} brings its adapter, so there is one training: leave out seeds"
+                yield ("contenders", index, "seeds"), told
+        if self.learning_curve is None:
+            return
+        if not any(isinstance(c, FineTuned) and c.adapter is None for c in self.contenders):
+            elsewhere = [
+                c.name
+                for c in self.contenders
+                if isinstance(c, FineTuned) or (isinstance(c, Brought) and c.tuned)
+            ]
+            why = f"{', '.join(elsewhere)} was tuned elsewhere" if elsewhere else "nothing is tuned here"
+            yield (
+                ("learning_curve",),
+                f"a learning curve trains on parts of the training split, but {why}: add a contender of kind "
+                "fine-tuned without an adapter, or take learning_curve out",
+            )
+        if self.data.split.folds is not None:
+            yield (
+                ("learning_curve",),
+                "a learning curve inside every fold would be fractions × folds trainings: leave out "
+                "learning_curve or split.folds",
+            )
 
     def _unmeasurable(self) -> Iterator[tuple[Place, str]]:
         """Metrics that need a section which is not there, and what the judge's section names."""
+        ranked = [name for name in self.metric_names if self.metric(name).needs == "ranking"]
+        if ranked and self.data.sources is None:
+            told = "needs data.sources: the place in a row that names the documents which answer it"
+            yield ("metrics",), f"metric {ranked[0]!r} {told}"
         if "judge" in self.metric_names and self.judge is None:
             yield ("metrics",), "metric 'judge' needs a judge section: judge: {backend: NAME}"
         if "cost_of_error" in self.metric_names and "costs" not in self.metrics.options.get(
@@ -330,14 +366,30 @@ class Experiment(Part):
 
     def metric(self, name: str) -> Metric:
         """A metric's entry: of the table, or the experiment's own."""
-        from metrics.own import own_metric
-
         own = self.metrics.own.get(name)
         if own is None:
             return METRICS[name]
+        from metrics.own import own_metric
+
         return own_metric(
             name, self.resolve(own.file), scale=own.scale, higher_is_better=own.higher_is_better
         )
+
+    def options_of(self, name: str) -> dict[str, Any]:
+        """A metric's options; the JSON Schema of `schema_match` may be named by its file."""
+        options = dict(self.metrics.options.get(name, {}))
+        if name == "schema_match" and isinstance(options.get("schema"), str):
+            options["schema"] = read_schema(self.resolve(options["schema"]))
+        return options
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """What is on record before the first test answer: margins, prices, and the metric that decides."""
+        decision = self.decision.model_dump(mode="json")
+        return decision | {
+            "primary": self.primary,
+            "primary_options": self.metrics.options.get(self.primary, {}),
+        }
 
     @property
     def equivalent_within(self) -> float:
@@ -346,13 +398,26 @@ class Experiment(Part):
         return self.decision.worth_it if e is None else e
 
 
-def _learns(contender: Contender) -> bool:
+def learns(contender: Contender) -> bool:
     """Whether a contender needs training rows."""
     return (
         isinstance(contender, FewShot)
         or (isinstance(contender, FineTuned) and contender.adapter is None)
         or (isinstance(contender, Rag) and contender.examples > 0)
     )
+
+
+def read_schema(path: Path) -> dict[str, Any]:
+    """Read a JSON Schema. Raises ExperimentError."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ExperimentError(
+            f"{path}: metrics.options.schema_match.schema cannot be read ({error})."
+        ) from None
+    if not isinstance(found, dict):
+        raise ExperimentError(f"{path}: a JSON Schema is an object, this is a {type(found).__name__}.")
+    return found
 
 
 def asked_of(backend: Backend) -> dict[str, Any]:

@@ -11,23 +11,20 @@ from datetime import date
 
 import numpy as np
 
-from metrics import METRICS
 from validators.prices import Price, load_prices
 
-from .evidence import Evidence, compare, gain
+from .evidence import Evidence, comparable
 from .experiment import Decision, Experiment
-from .margins import Row, row_of
+from .failures import ENDS, cut_short, might_change, undecided
 from .money import money, surely_cheaper
 from .runs import Run
 
 # Errors that make scores meaningless; personal data and odd text are caveats instead.
 BLOCKING_FAMILIES = ("FMT", "MSG", "TOOL", "MASK")
-BLOCKING_CODES = ("DUP003",)
+LEAK = "DUP003"
 CUT_SHARE = 0.05
 # Backends that generate under settings of ours.
 GENERATING = ("hf", "openai")
-# Where a metric can go no lower and no higher.
-ENDS = {"0-1": (0.0, 1.0), "0-100": (0.0, 100.0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +60,21 @@ def first_closed_gate(
     return next((closed for gate in GATES if (closed := gate(case))), None)
 
 
-def blocking(code: str, severity: str) -> bool:
-    """Whether a finding forbids a verdict."""
-    return severity == "error" and (code.startswith(BLOCKING_FAMILIES) or code in BLOCKING_CODES)
+def blocking(code: str, severity: str, *, drop_leaked: bool = False) -> bool:
+    """Whether a finding forbids a verdict; leaked rows do not where they are left out."""
+    codes = () if drop_leaked else (LEAK,)
+    return severity == "error" and (code.startswith(BLOCKING_FAMILIES) or code in codes)
 
 
 def _fix_data(case: Case) -> Gate | None:
-    bad = [f for f in case.run.findings() if blocking(f["code"], f["severity"])]
+    dropped = case.experiment.data.split.drop_leaked
+    bad = [f for f in case.run.findings() if blocking(f["code"], f["severity"], drop_leaked=dropped)]
     if not bad:
         return None
     codes = ", ".join(sorted({f["code"] for f in bad}))
     first = f"{bad[0]['path']}:{bad[0].get('line') or 1}"
-    return Gate("fix-data", f"{len(bad)} errors in the data ({codes}), the first at {first}")
+    leaks = "; data.split.drop_leaked: true leaves leaked rows out" if codes == LEAK else ""
+    return Gate("fix-data", f"{len(bad)} errors in the data ({codes}), the first at {first}{leaks}")
 
 
 def _different_samples(case: Case) -> Gate | None:
@@ -115,55 +115,50 @@ def _different_conditions(case: Case) -> Gate | None:
 
 
 def _cut_answers(case: Case) -> Gate | None:
-    """Answers stopped by the token limit before they were even as long as the reference.
-
-    A rambling answer that was cut later has said more than the reference already: going on would not
-    have turned it into the reference. Likelihoods do not depend on the answers at all.
-    """
-    if METRICS[case.experiment.primary].needs == "likelihood":
+    """Too many answers stopped by the token limit; likelihoods do not depend on the answers at all."""
+    if case.experiment.metric(case.experiment.primary).needs != "text":
         return None
     for e in case.evidence:
-        cut = [
-            p
-            for p in e.predictions
-            if p.finish_reason == "length"
-            and len(p.prediction or "") < max(map(len, p.references), default=0)
-        ]
-        if len(cut) > CUT_SHARE * len(e.ids):
+        cut = sum(map(cut_short, e.predictions))
+        if cut > CUT_SHARE * len(e.ids):
             return Gate(
                 "invalid-comparison",
-                f"{len(cut)} of {len(e.ids)} answers of {e.name} were cut by the token limit; raise max_new_tokens",
+                f"{cut} of {len(e.ids)} answers of {e.name} were cut by the token limit; raise max_new_tokens",
             )
     return None
 
 
 def _failed_answers(case: Case) -> Gate | None:
-    """Failures matter when counting them all wrong, or all right, changes which row of the table applies."""
-    tuned, others, metric = case.tuned, case.others, case.experiment.primary
+    """Failures matter when what they might have been changes which row of the table applies."""
+    tuned, others, experiment = case.tuned, case.others, case.experiment
     if tuned is None or not others or _measured_nowhere(case):
         return None
-    failed = {o.name: int((~(tuned.rows.scored & o.rows.scored)).sum()) for o in others}
+    failed = {o.name: _unknown(tuned, o, experiment) for o in others}
     worst = max(others, key=lambda o: failed[o.name])
     for other in others:
-        if compare(tuned, other, case.experiment) is None:
+        if not comparable(tuned, other, experiment.primary):
             if _any_error((tuned, other)):
                 return _failures(failed[other.name], tuned, other)
             silent = next((e for e in (tuned, other) if e.summary.score is None), other)
             return Gate(
-                "invalid-comparison", f"{metric} of {silent.name} has no value, so nothing can be compared"
+                "invalid-comparison",
+                f"{experiment.primary} of {silent.name} has no value, so nothing can be compared",
             )
-    if failed[worst.name] == 0:
+    total = failed[worst.name]
+    if not total:
         return None
-    if tuned.rows.stats.shape[1] > 1:  # sums of a corpus metric have no worst value to fill in
-        return (
-            _failures(failed[worst.name], tuned, worst)
-            if failed[worst.name] > CUT_SHARE * len(tuned.ids)
-            else None
-        )
-    bad, good = (0.0, 1.0) if METRICS[metric].higher_is_better else (1.0, 0.0)
-    cheaper = surely_cheaper(money(tuned, o, case.experiment.decision, seed=_seed(case)) for o in others)
-    rows = {_row(case, tuned, cheaper, impute) for impute in (None, (bad, good), (good, bad))}
-    return _failures(failed[worst.name], tuned, worst) if len(rows) > 1 else None
+    cheaper = surely_cheaper(money(tuned, o, experiment) for o in others)
+    changes = might_change(tuned, others, experiment, cheaper=cheaper)
+    if changes is None:  # this metric has no worst value to fill in
+        changes = total > CUT_SHARE * len(tuned.ids)
+    return _failures(total, tuned, worst) if changes else None
+
+
+def _unknown(tuned: Evidence, other: Evidence, experiment: Experiment) -> int:
+    """Samples on which the answer of one of the two is not known."""
+    return sum(
+        a or b for a, b in zip(undecided(tuned, experiment), undecided(other, experiment), strict=False)
+    )
 
 
 def _measured_nowhere(case: Case) -> bool:
@@ -177,27 +172,11 @@ def _any_error(evidence: Sequence[Evidence]) -> bool:
 
 def _failures(failed: int, tuned: Evidence, other: Evidence) -> Gate:
     names = f"{tuned.name} or {other.name}"
+    how = "failed" if _any_error((tuned, other)) else "were cut by the token limit"
     return Gate(
         "invalid-comparison",
-        f"{failed} answers of {names} failed, enough to change the decision; mend the cause and run again",
+        f"{failed} answers of {names} {how}, enough to change the decision; mend the cause and run again",
     )
-
-
-def _row(case: Case, tuned: Evidence, cheaper: bool, impute: tuple[float, float] | None) -> Row:
-    """The row of the decision table, with failed answers left out or filled in."""
-    experiment = case.experiment
-    higher = METRICS[experiment.primary].higher_is_better
-    compared = ((o.name, compare(tuned, o, experiment, impute=impute)) for o in case.others)
-    return row_of(
-        [gain(c, name, higher) for name, c in compared if c is not None],
-        worth_it=experiment.decision.worth_it,
-        equivalent_within=experiment.equivalent_within,
-        cheaper=cheaper,
-    )
-
-
-def _seed(case: Case) -> int:
-    return case.experiment.data.split.seed
 
 
 def _no_signal(case: Case) -> Gate | None:
@@ -213,7 +192,7 @@ def _no_signal(case: Case) -> Gate | None:
     values = np.concatenate([e.rows.stats[e.rows.scored] for e in case.evidence])
     scores = {e.summary.score for e in case.evidence if e.summary.score is not None}
     # Rows of a corpus metric differ even where every contender's value is the lowest, or the highest, there is.
-    at_an_end = len(scores) == 1 and scores <= set(ENDS.get(METRICS[primary].scale, ()))
+    at_an_end = len(scores) == 1 and scores <= set(ENDS.get(case.experiment.metric(primary).scale, ()))
     if at_an_end or bool((values == values[0]).all()):
         better = next((name for name in _others_with_signal(case)), None)
         advice = f"; {better} does tell them apart" if better else ""
@@ -235,24 +214,28 @@ def _others_with_signal(case: Case) -> list[str]:
 
 
 def _retiring(case: Case) -> Gate | None:
-    """The tuned contender, or every alternative, is a hosted model that is served no more."""
+    """The tuned contender, or every alternative, is a hosted model that is tuned or served no more."""
     when = decision_day(case.experiment.decision, case.today)
     gone = {e.name: price for e in case.evidence if (price := retired(e, when)) is not None}
     if case.tuned is not None and (case.tuned.name in gone or (gone and not case.others)):
-        told = "; ".join(
-            f"{name}: {p.model} is served only until {p.served_until}" for name, p in gone.items()
-        )
-        return Gate("retiring", told)
+        return Gate("retiring", "; ".join(f"{name}: {_end_of(p, when)}" for name, p in gone.items()))
     return None
 
 
+def _end_of(price: Price, when: date) -> str:
+    if price.state(when) == "retired":
+        return f"{price.model} is served only until {price.served_until}"
+    return f"{price.model} takes no new tuning jobs after {price.tunable_until}"
+
+
 def retired(e: Evidence, when: date) -> Price | None:
-    """The registry's entry of a hosted model that is served no more on that day, else None."""
+    """The registry's entry of a hosted model that on that day is served no more, or tuned no more; else None."""
     settings = e.info["backend"]
     if settings.get("kind") != "openai":
         return None
     price = load_prices().get(str(settings.get("model")).removeprefix("ft:").partition(":")[0])
-    return price if price is not None and price.state(when) == "retired" else None
+    ends = ("retired", "closed") if e.tuned else ("retired",)
+    return price if price is not None and price.state(when) in ends else None
 
 
 def decision_day(decision: Decision, today: date) -> date:

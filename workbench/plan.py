@@ -7,13 +7,15 @@ time comes from the models' size and a short measurement (see estimates).
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from metrics import METRICS, smallest_detectable_effect
+from metrics import smallest_detectable_effect
+from validators.reading import DataError, Row
 
-from .data import SPLITS, Dataset
+from .data import Division, crossfit, divide, prepare
 from .estimates import measured_speed
 from .experiment import Experiment, settings_hash
 from .means import Means, Speed, means_of
@@ -24,6 +26,8 @@ from .settings import Brought, HfBackend
 
 # Beyond this many test samples the margin is too small for any test.
 MOST_SAMPLES = 10_000_000
+# What cross-fitting is shown with where the experiment has one split.
+USUAL_FOLDS = 5
 
 
 class PlanError(ValueError):
@@ -34,6 +38,7 @@ class PlanError(ValueError):
 class SplitPower:
     """What the test split can show, at `PLANNED_DISCORDANT` of disagreement and 80 % power.
 
+    Samples of one group are taken to agree as far as `metrics.power.PLANNED_ICC` says.
     `detectable` is the smallest true gain shown to be above 0; `surely` the one shown to be above the
     margin, as `tune` asks; `needed` the samples that show a gain of the size of the margin. None where
     the metric is no mean on 0–1 (`reason`), or, for `needed`, where no number of samples would do.
@@ -50,14 +55,33 @@ class SplitPower:
 
 
 @dataclass(frozen=True, slots=True)
+class DesignPlan:
+    """One way to use the rows: a single split, or `folds` of them; `chosen` is the experiment's own.
+
+    `samples` are tested in all; `detectable` and `surely` as in `SplitPower`; `minutes` and `usd` as in `Plan`.
+    """
+
+    folds: int | None
+    chosen: bool
+    samples: int
+    detectable: float | None
+    surely: float | None
+    minutes: float
+    usd: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Splits, contenders, sums, and what the test split can show.
 
-    `minutes` (of what can be estimated) and `usd` are at most; `untimed` names the contenders whose
-    time is not among them: a server's speed is unknown. `usd` is None where a part is unknown.
+    `splits` are those of one fold where there are `folds`, but for `test`: that is all rows. `minutes` (of
+    what can be estimated) and `usd` are at most; `untimed` names the contenders whose time is not among
+    them: a server's speed is unknown. `usd` is None where a part is unknown. `designs` holds this design
+    and, where the data allows it, the other one.
     """
 
     experiment: str
+    folds: int | None
     splits: dict[str, int]
     groups: dict[str, int] | None
     contenders: tuple[ContenderPlan, ...]
@@ -67,6 +91,7 @@ class Plan:
     budget_usd: float | None
     over_budget: bool | None
     test: SplitPower
+    designs: tuple[DesignPlan, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as the `workbench.plan/1` object."""
@@ -74,46 +99,103 @@ class Plan:
 
 
 def plan(
-    experiment: Experiment, dataset: Dataset, *, offline: bool = False, speed: Speed = measured_speed
+    experiment: Experiment,
+    rows: Mapping[str, Sequence[Row]],
+    hashes: Mapping[str, str],
+    *,
+    offline: bool = False,
+    speed: Speed = measured_speed,
 ) -> Plan:
-    """Plan a run. `speed(device, dtype)` gives the FLOP/s of a matrix product (measured by default).
+    """Plan a run over what `read_files` gives. `speed(device, dtype)` is a matrix product's FLOP/s (measured by default).
 
-    `usd` holds data and labour too, as the verdict counts them. Raises PlanError where a budget is set
-    and a price is missing, CorpusError where the corpus cannot be read.
+    `usd` holds data and labour too, as the verdict counts them. Raises DataError, PlanError where a budget
+    is set and a price is missing, CorpusError where the corpus cannot be read.
     """
-    planned = _contenders(experiment, dataset, offline, speed)
-    costs, budget = experiment.decision.costs, experiment.decision.budget_usd
-    parts = [part for c in planned for part in (c, c.training) if part is not None]
-    spent = _sum(part.usd for part in parts)
-    if budget is not None and spent is None:
+    division = divide(experiment, rows, hashes)
+    means = _means(experiment, offline, speed)
+    planned = _contenders(experiment, division, means)
+    budget, usd = experiment.decision.budget_usd, _usd_of(planned, experiment)
+    if budget is not None and usd is None:
         raise PlanError(_ask_for_prices(experiment, planned, budget))
-    usd = None if spent is None else spent + costs.data_usd + costs.labour_usd
-    splits = {name: getattr(dataset, name) for name in SPLITS}
+    fit = division.fits[0]
+    splits = {"train": fit.train, "dev": fit.dev, "test": division.whole.test}
     grouped = any(s.group is not None for samples in splits.values() for s in samples)
+    own = _design(experiment, division, planned)
+    other = _other_division(experiment, rows, hashes)
     return Plan(
         experiment=experiment.name,
+        folds=experiment.data.split.folds,
         splits={name: len(samples) for name, samples in splits.items()},
-        groups={name: _groups(samples) for name, samples in splits.items()} if grouped else None,
+        groups={name: len(_sizes(samples)) for name, samples in splits.items()} if grouped else None,
         contenders=tuple(planned),
-        minutes=float(sum(part.minutes or 0.0 for part in parts)),
+        minutes=own.minutes,
         untimed=tuple(
             c.name for c in planned if c.minutes is None or (c.training and c.training.minutes is None)
         ),
         usd=usd,
         budget_usd=budget,
         over_budget=None if budget is None or usd is None else usd > budget,
-        test=split_power(experiment, len(dataset.test), _groups(dataset.test) if grouped else None),
+        test=_power(experiment, division),
+        designs=(
+            own,
+            *([_design(experiment, other, _contenders(experiment, other, means))] if other else []),
+        ),
     )
 
 
-def split_power(experiment: Experiment, samples: int, groups: int | None) -> SplitPower:
-    """What `samples` test samples could show of the primary metric."""
+def _other_division(
+    experiment: Experiment, rows: Mapping[str, Sequence[Row]], hashes: Mapping[str, str]
+) -> Division | None:
+    """The design that the experiment did not choose: folds for a split, a split for folds; None where it cannot be."""
+    if experiment.data.path is None:
+        return None
+    try:
+        if experiment.data.split.folds is None:
+            return crossfit(experiment, rows, hashes, USUAL_FOLDS)
+        return Division(prepare(experiment, rows, hashes))
+    except DataError:
+        return None
+
+
+def _design(experiment: Experiment, division: Division, planned: Sequence[ContenderPlan]) -> DesignPlan:
+    """What a design shows and takes."""
+    power, folds = _power(experiment, division), len(division.folds) or None
+    parts = [part for c in planned for part in (c, c.training) if part is not None]
+    return DesignPlan(
+        folds=folds,
+        chosen=folds == experiment.data.split.folds,
+        samples=power.samples,
+        detectable=power.detectable,
+        surely=power.surely,
+        minutes=float(sum(part.minutes or 0.0 for part in parts)),
+        usd=_usd_of(planned, experiment),
+    )
+
+
+def _power(experiment: Experiment, division: Division) -> SplitPower:
+    tested = division.whole.test
+    grouped = any(s.group is not None for s in tested)
+    return split_power(experiment, len(tested), _sizes(tested) if grouped else None)
+
+
+def _usd_of(planned: Sequence[ContenderPlan], experiment: Experiment) -> float | None:
+    """Everything that is spent, data and labour too; None where a part is unknown."""
+    costs = experiment.decision.costs
+    spent = _sum(part.usd for c in planned for part in (c, c.training) if part is not None)
+    return None if spent is None else spent + costs.data_usd + costs.labour_usd
+
+
+def split_power(experiment: Experiment, samples: int, sizes: Sequence[int] | None) -> SplitPower:
+    """What `samples` test samples, in groups of these sizes, could show of the primary metric."""
     metric, margin, alpha = experiment.primary, experiment.decision.worth_it, experiment.decision.alpha
+    groups = None if sizes is None else len(sizes)
 
     def effect(n: int, beyond: float = 0.0) -> float:
-        return smallest_detectable_effect(n, discordant=PLANNED_DISCORDANT, margin=beyond, alpha=alpha)
+        return smallest_detectable_effect(
+            n, discordant=PLANNED_DISCORDANT, margin=beyond, alpha=alpha, groups=sizes
+        )
 
-    if METRICS[metric].scale != "0-1" or margin >= 1:
+    if experiment.metric(metric).scale != "0-1" or margin >= 1:
         reason = f"{metric} is no average on 0–1: what a test split can show of it, only the run can tell"
         return SplitPower(metric, margin, samples, groups, None, None, None, reason)
     enough = (
@@ -132,8 +214,8 @@ def split_power(experiment: Experiment, samples: int, groups: int | None) -> Spl
     )
 
 
-def _contenders(experiment: Experiment, dataset: Dataset, offline: bool, speed: Speed) -> list[ContenderPlan]:
-    """Plan them all, looking at each backend and measuring each device once."""
+def _means(experiment: Experiment, offline: bool, speed: Speed) -> dict[str, Means]:
+    """How each contender answers, by name; each backend is looked at and each device measured once."""
     backends: dict[str, Means] = {}
     speeds: dict[tuple[str, str], float] = {}
 
@@ -142,17 +224,25 @@ def _contenders(experiment: Experiment, dataset: Dataset, offline: bool, speed: 
             speeds[device, dtype] = speed(device, dtype)
         return speeds[device, dtype]
 
-    planned = []
-    for settings in experiment.contenders:
-        if isinstance(settings, Brought):
-            planned.append(plan_brought(settings, dataset))
-            continue
+    found = {}
+    for settings in (c for c in experiment.contenders if not isinstance(c, Brought)):
         backend = experiment.backend_of(settings)
         key = settings_hash(backend)
         if key not in backends:
             backends[key] = means_of(backend, base=experiment.folder, offline=offline, speed=once)
-        planned.append(plan_contender(settings, experiment, dataset, backends[key]))
-    return planned
+        found[settings.name] = backends[key]
+    return found
+
+
+def _contenders(
+    experiment: Experiment, division: Division, means: Mapping[str, Means]
+) -> list[ContenderPlan]:
+    return [
+        plan_brought(settings, division)
+        if isinstance(settings, Brought)
+        else plan_contender(settings, experiment, division, means[settings.name])
+        for settings in experiment.contenders
+    ]
 
 
 def _ask_for_prices(experiment: Experiment, planned: Sequence[ContenderPlan], budget: float) -> str:
@@ -175,137 +265,13 @@ def _ask_for_prices(experiment: Experiment, planned: Sequence[ContenderPlan], bu
     )
 
 
-def _groups(samples: Iterable[Sample]) -> int:
-    """Groups in which samples stand; a sample without one stands alone."""
-    samples = list(samples)
-    return len({s.group for s in samples if s.group is not None}) + sum(s.group is None for s in samples)
+def _sizes(samples: Iterable[Sample]) -> list[int]:
+    """The sizes of the groups in which samples stand; a sample without one stands alone."""
+    named = [s.group for s in samples]
+    return [*Counter(g for g in named if g is not None).values(), *[1] * named.count(None)]
 
 
 def _sum(values: Iterable[float | None]) -> float | None:
     """The sum, unknown where a part is."""
     known = list(values)
     return None if None in known else float(sum(v for v in known if v is not None))
-
-
-# -- text --------------------------------------------------------------------------------------------
-
-
-def plan_text(plan: Plan) -> str:
-    """The plan as text for people; what is unknown says so."""
-    return "\n".join(
-        [*_head(plan), "", *_table(plan), *_trainings(plan), *_notes(plan), "", *_power(plan.test)]
-    )
-
-
-def _head(plan: Plan) -> Iterator[str]:
-    sizes = " · ".join(
-        f"{name} {n:,}" + (f" in {_count(plan.groups[name], 'group')}" if plan.groups else "")
-        for name, n in plan.splits.items()
-    )
-    yield f"plan      {plan.experiment} · {sizes}"
-    told = [f"at most about {_time(plan.minutes)} while nothing else runs here"]
-    if len(plan.untimed) == len(plan.contenders):
-        told = []
-    if plan.untimed:
-        told.append(f"unknown: {', '.join(plan.untimed)}")
-    yield f"time      {'; '.join(told)}"
-    budget = "" if plan.budget_usd is None else f" of a budget of {_usd(plan.budget_usd)}"
-    if plan.usd is None:
-        yield "cost      unknown: set decision.costs.gpu_usd_per_hour, or a backend's price"
-    else:
-        over = (
-            ", OVER THE BUDGET: lower max_new_tokens, take out contenders or raise it"
-            if plan.over_budget
-            else ""
-        )
-        yield f"cost      at most {_usd(plan.usd)}{budget}{over}"
-
-
-def _table(plan: Plan) -> Iterator[str]:
-    rows = [("contender", "requests", "prompt", "answer", "tokens", "time", "memory", "cost")]
-    for c in plan.contenders:
-        rows.append(
-            (
-                c.name,
-                f"{c.requests:,}",
-                "–" if c.prompt_tokens is None else f"{'' if c.exact else '~'}{c.prompt_tokens:,.0f}",
-                "–" if c.completion_tokens is None else f"≤{c.completion_tokens:,}",
-                "–" if c.total_tokens is None else f"{'' if c.exact else '~'}{c.total_tokens:,}",
-                _time(c.minutes),
-                _memory(c.memory_gb),
-                _usd(c.usd),
-            )
-        )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        cells = [c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
-        yield "  ".join(cells)
-
-
-def _trainings(plan: Plan) -> Iterator[str]:
-    for c in plan.contenders:
-        if (t := c.training) is None:
-            continue
-        tokens = (
-            "tokens unknown"
-            if t.tokens is None
-            else f"{t.tokens:,} tokens, {t.trained_tokens:,} of them trained"
-        )
-        cut = f", {_count(t.truncated_rows, 'row')} cut at max_length" if t.truncated_rows else ""
-        yield (
-            f"training  {c.name}: {_count(t.rows, 'row')}, {_count(t.steps, 'step')}, {tokens}{cut} · "
-            f"{_time(t.minutes)} · {_memory(t.memory_gb)} · {_usd(t.usd)}"
-        )
-
-
-def _notes(plan: Plan) -> Iterator[str]:
-    told: dict[str, list[str]] = {}
-    for c in plan.contenders:
-        for note in c.notes:
-            told.setdefault(note, []).append(c.name)
-    for note, names in told.items():
-        yield f"note      {', '.join(names)}: {note}"
-
-
-def _power(test: SplitPower) -> Iterator[str]:
-    if test.detectable is None or test.surely is None:
-        yield f"test      {test.reason}"
-        return
-    margin = f"{100 * test.margin:.3g} points"
-    yield (
-        f"test      {test.samples:,} samples show a true gain of {100 * test.detectable:.1f} points of {test.metric} "
-        f"in 4 of 5 tests"
-    )
-    # Contenders that far apart differ on more samples than planned for.
-    differing = max(PLANNED_DISCORDANT, test.detectable)
-    yield f"          (where two contenders differ on {differing:.0%} of the samples)"
-    yield f"          to be told that tuning is worth it (+{margin}), the true gain must be about {100 * test.surely:.1f}"
-    if test.needed is None:
-        yield f"          no test size shows a gain as small as the margin, {margin}"
-    else:
-        enough = "; this test split has them" if test.needed <= test.samples else ""
-        yield f"          a gain as small as the margin takes {test.needed:,} test samples{enough}"
-    if test.groups is not None and test.groups < test.samples:
-        yield f"          optimistic: these samples stand in {_count(test.groups, 'group')}, and alike ones count for less"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _usd(value: float | None) -> str:
-    if value is None:
-        return "unknown"
-    return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:,.4f}"
-
-
-def _time(minutes: float | None) -> str:
-    if minutes is None:
-        return "unknown"
-    if minutes >= 90:
-        return f"{minutes / 60:,.1f} h"
-    return f"{minutes:,.1f} min" if minutes >= 1 or minutes == 0 else f"{60 * minutes:,.0f} s"
-
-
-def _memory(size: float | None) -> str:
-    return "–" if size is None else f"{size:,.1f} GB"

@@ -14,7 +14,7 @@ from validators.tokens import TokenizerError
 
 from .backends import cost_usd
 from .contenders import is_tuned, with_system
-from .data import Dataset
+from .data import Dataset, Division
 from .estimates import answering_bytes, seconds_to_answer, seconds_to_train, training_bytes
 from .experiment import Experiment
 from .means import Means, count_prompt
@@ -31,7 +31,11 @@ Messages = tuple[Message, ...]
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """One training. Tokens are over all epochs; None where the model's tokenizer or size is not here."""
+    """One training, and how many of it; None where the model's tokenizer or size is not here.
+
+    Tokens are over all epochs of one training; `minutes` and `usd` are of all `trainings`: folds times
+    seeds, and a learning curve's smaller ones by their share of the rows.
+    """
 
     rows: int
     steps: int
@@ -41,6 +45,7 @@ class TrainingPlan:
     minutes: float | None = None
     memory_gb: float | None = None
     usd: float | None = None
+    trainings: float = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +71,13 @@ class ContenderPlan:
     notes: tuple[str, ...] = ()
 
 
-def plan_brought(settings: Brought, dataset: Dataset) -> ContenderPlan:
+def plan_brought(settings: Brought, division: Division) -> ContenderPlan:
     """Answers from a file: nothing is asked and nothing spent."""
     return ContenderPlan(
         settings.name,
         settings.kind,
         ", ".join(settings.paths),
-        len(dataset.test),
+        len(division.whole.test) * len(settings.paths),
         *(None,) * 3,
         True,
         0.0,
@@ -82,25 +87,29 @@ def plan_brought(settings: Brought, dataset: Dataset) -> ContenderPlan:
 
 
 def plan_contender(
-    settings: Settings, experiment: Experiment, dataset: Dataset, means: Means
+    settings: Settings, experiment: Experiment, division: Division, means: Means
 ) -> ContenderPlan:
     """Plan a contender that asks a backend. Raises CorpusError."""
     backend = experiment.backend_of(settings)
-    asked = list(dataset.test)
+    dataset, folds = division.fits[0], len(division.fits)
+    curve = _curve_shares(settings, experiment, division)
+    seeds = settings.seeds if isinstance(settings, FineTuned) else 1
+    asked = [(division.whole.test, seeds + len(curve))]
     if isinstance(settings, FineTuned) and sum(map(is_tuned, experiment.contenders)) > 1:
-        asked += dataset.dev  # which of several tuned contenders is judged is chosen there
-    prompts = _prompt_tokens(settings, experiment, dataset, asked, means)
+        asked.append((dataset.dev, folds))  # which of several tuned contenders is judged is chosen there
+    requests = sum(times * len(samples) for samples, times in asked)
+    prompts: list[float] = []
+    for samples, times in asked:
+        prompts += times * _prompt_tokens(settings, experiment, dataset, samples, means)
     notes = means.notes
-    if refused := len(asked) - len(prompts):
-        notes += (
-            f"the chat template refuses {refused} of {len(asked)} prompts: their answers will be errors",
-        )
+    if refused := requests - len(prompts):
+        notes += (f"the chat template refuses {refused} of {requests} prompts: their answers will be errors",)
     new = None if means.model_free else backend.max_new_tokens
     planned = ContenderPlan(
         name=settings.name,
         kind=settings.kind,
         model=means.model,
-        requests=len(asked),
+        requests=requests,
         prompt_tokens=fmean(prompts) if prompts else None,
         completion_tokens=new,
         total_tokens=round(sum(prompts)) + (new or 0) * len(prompts),
@@ -113,8 +122,36 @@ def plan_contender(
     if isinstance(backend, HfBackend):
         planned = _on_this_machine(planned, prompts, backend, experiment, means)
     if isinstance(settings, FineTuned) and settings.adapter is None:
-        planned = replace(planned, training=_training(settings, experiment, dataset, means))
+        training = _training(settings, experiment, dataset, means)
+        planned = replace(planned, training=_times(training, folds * seeds + sum(curve)))
     return planned
+
+
+def _curve_shares(settings: Settings, experiment: Experiment, division: Division) -> list[float]:
+    """The shares of the training split that a learning curve trains on, beside the contender's own seeds.
+
+    It is drawn for one contender, the best on dev: which one is not known yet, so the first is planned for.
+    """
+    curve = experiment.learning_curve
+    trained = [c for c in experiment.contenders if isinstance(c, FineTuned) and c.adapter is None]
+    if curve is None or division.folds or not trained or settings != trained[0]:
+        return []
+    return [
+        fraction
+        for fraction in curve.fractions
+        for number in range(curve.seeds)
+        if fraction < 1 or number >= trained[0].seeds
+    ]
+
+
+def _times(training: TrainingPlan, trainings: float) -> TrainingPlan:
+    """What that many trainings take."""
+    return replace(
+        training,
+        trainings=trainings,
+        minutes=None if training.minutes is None else training.minutes * trainings,
+        usd=None if training.usd is None else training.usd * trainings,
+    )
 
 
 def _on_this_machine(

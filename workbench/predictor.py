@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from validators.examples import ExampleError, Message, parse_example
 from validators.reading import DataError, read_rows
 
 from .contest import Contest
-from .data import prepare, read_files
+from .data import divide, read_files
+from .designs import fit_places, replicas
 from .experiment import Experiment
 from .records import Prediction, Sample
 from .runs import Run, RunError, open_appender, row_text, write_atomic
@@ -55,15 +57,22 @@ class Winner:
 
     def answer(self, samples: Sequence[Sample], step: Step) -> Iterator[Prediction]:
         """Yield answers as they come. Raises PredictError where the data has changed since."""
-        dataset = prepare(self.experiment, *read_files(self.experiment))
-        if dataset.ids != self.run.splits():
+        division = divide(self.experiment, *read_files(self.experiment))
+        dataset, place = division.fits[0], fit_places(self.run, division)[0]
+        if dataset.ids != place.splits():
             raise PredictError(
                 f"the data of {self.experiment.name!r} has changed since {self.run.folder} was made, so its contender "
                 "cannot be set up as it was scored. Run the experiment again."
             )
-        contest = Contest(self.experiment, dataset, self.run, step, offline=self.offline)
+        first = replicas(self.settings)[0].settings
+        if division.folds:
+            told = (
+                f"{self.settings.name} answers as it was fitted for the first of {len(division.folds)} folds"
+            )
+            print(told, file=sys.stderr)
+        contest = Contest(self.experiment, dataset, place, step, offline=self.offline)
         try:
-            for done, answer in enumerate(contest.ask(self.settings, samples), 1):
+            for done, answer in enumerate(contest.ask(first, samples), 1):
                 yield answer
                 step(done, len(samples), "")
         finally:

@@ -21,10 +21,10 @@ from validators.findings import quoted
 from validators.reading import DataError, Row, to_chat
 from validators.suggest import did_you_mean
 
-from .data import classes_of
 from .experiment import TASK_METRICS, Columns, Task
 from .proposal_columns import ProposalError, find_group, find_references, find_slices
 from .records import Sample
+from .splits import classes_of
 
 # The smallest gain proposed as worth tuning for, in the unit of the metric's scale.
 MARGINS = {"0-1": 0.05, "0-100": 5.0}
@@ -242,9 +242,9 @@ def _task_and_reason(
         return "tools", f"{calls} of {n} replies call tools"
     if classes:
         return "classification", f"the {n} replies are one of {len(classes)} classes"
-    objects = sum(_is_json(a.text) for a in asked)
-    if objects >= 0.9 * n:
-        return "extraction", f"{objects} of {n} replies are JSON"
+    # One reply that is no JSON could not be measured by its fields.
+    if all(_is_json(a.text) for a in asked):
+        return "extraction", f"all {n} replies are JSON"
     words = median(len(a.text.split()) for a in asked)
     questions = sum("?" in a.question for a in asked)
     named = columns is not None and "question" in (columns.input or columns.template or "").casefold()

@@ -12,7 +12,11 @@ from validators.findings import printable
 
 from .experiment import Columns
 from .odds import PLANNED_DISCORDANT
+from .plan import USUAL_FOLDS
 from .proposal import BATCH_SIZE, LEARNING_RATE, Proposal
+
+# With fewer rows, a fifth of them decides too little.
+FEW_ROWS = 600
 
 _PLAIN = re.compile(r"(?:\.\./)*[A-Za-z][A-Za-z0-9_-]*(?:[./ ][A-Za-z0-9_-]+)*")
 
@@ -142,6 +146,7 @@ def describe(p: Proposal, sizes: Mapping[str, int], groups: int | None) -> list[
         ("contenders", ", ".join(names)),
         ("split", split + (f" (in {groups:,} groups)" if groups is not None else "")),
         *(("test size", line) for line in detectable(p, sizes["test"])),
+        ("folds", folded(p, sum(sizes.values()))),
         *(("warning", line) for line in (*p.warnings, *_too_small(p, sizes["test"]))),
     ]
     return [printable(f"{label:12}{text}") for label, text in table if text]
@@ -166,6 +171,17 @@ def detectable(p: Proposal, n: int) -> list[str]:
         margin = f"a gain as small as the margin, {100 * p.worth_it:.3g} points,"
         lines.append(f"{margin} takes {needed:,} test samples (about {5 * needed:,} rows)")
     return lines
+
+
+def folded(p: Proposal, rows: int) -> str:
+    """What cross-fitting would show, where the rows are few; else nothing."""
+    if rows >= FEW_ROWS or METRICS[p.metric].scale != "0-1":
+        return ""
+    shown = smallest_detectable_effect(rows, discordant=PLANNED_DISCORDANT)
+    return (
+        f"all {rows:,} rows are tested with data.split.folds: {USUAL_FOLDS} (and {USUAL_FOLDS} trainings): "
+        f"that shows a true gain of {100 * shown:.1f} points"
+    )
 
 
 def _too_small(p: Proposal, n: int) -> list[str]:

@@ -18,6 +18,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     group: str | None = None
     tags: dict[str, str] = {}
     tools: tuple[dict[str, Any], ...] = ()
+    sources: tuple[str, ...] = ()
+    """The documents of the corpus that answer it, where the data names them."""
     line: int = 0
 
     @property
@@ -65,6 +67,52 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     reference_tokens: int | None = None
     reference_bytes: int | None = None
     error: str | None = None
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """What the judge said of one answer; `rating` is 0–1, higher where this contender is better.
+
+    `order` says where its answer stood: alone, or shown first or second of a pair. `key` is a hash of all
+    that the rating depends on. A reply that could not be read is not rated and has its `reason`; an `error`
+    is a failure of the judge's backend, which the next run asks again.
+    """
+
+    id: str
+    order: Literal["alone", "first", "second"]
+    repeat: int
+    key: str
+    rating: float | None = None
+    text: str | None = None
+    calls: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    seconds: float | None = None
+    usd: float | None = None
+    reason: str | None = None
+    error: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What tells it from the others about one contender."""
+        return f"{self.id}.{self.order}.{self.repeat}"
+
+
+class Rating(msgspec.Struct, frozen=True, kw_only=True):
+    """What one person said of a sample: a `rating` (0–1) of one contender, or which of `a` and `b` is better.
+
+    A `rater` is a name; ratings without one each count as a person's of their own. `answers` is a mark of the
+    answers that were rated: where they have changed since, the rating no longer counts.
+    """
+
+    id: str
+    contender: str | None = None
+    rating: float | None = None
+    a: str | None = None
+    b: str | None = None
+    winner: Literal["a", "b", "tie"] | None = None
+    rater: str | None = None
+    time: str | None = None
+    answers: str | None = None
 
 
 class ContenderSummary(msgspec.Struct, frozen=True, kw_only=True):

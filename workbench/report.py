@@ -15,6 +15,9 @@ from .document import Beside, Block, Card, Cell, Document, Figure, Section, Tabl
 from .experiment import Experiment, ExperimentError
 from .records import ContenderSummary, Verdict
 from .report_facts import data_blocks, measured_blocks
+from .report_figures import figures
+from .report_harm import harm_blocks
+from .report_money import money_rows
 from .report_samples import sample_blocks
 from .runs import Run
 
@@ -44,6 +47,7 @@ def report(run: Run) -> Document:
     sections = (
         Section("scores", "Scores", tuple(_scores(scores, contenders, primary, verdict))),
         Section("differences", "Differences", tuple(_differences(run))),
+        Section("harm", "Harm", tuple(harm_blocks(verdict))),
         Section("cost", "Cost and speed", tuple(_cost(scores, contenders, primary, verdict))),
         Section("training", "Training", tuple(_training(run))),
         Section("examples", "Where answers differ", tuple(sample_blocks(run, scores, contenders, primary))),
@@ -111,7 +115,7 @@ def _scores(
             lambda c: c.scores_chart(contenders, primary, higher_is_better=higher),
             "Scores with 95 % intervals, the best on top.",
         )
-        yield Beside(_draw(points, *_forest(verdict)))
+        yield Beside(figures(points, *_forest(verdict)))
 
 
 def _kind(contender: ContenderSummary) -> str:
@@ -234,20 +238,11 @@ def _cost(
             lambda c: c.cost_quality_chart(contenders, primary, higher_is_better=higher),
             f"Score against cost: better and cheaper lies {'up' if higher else 'down'} and to the left.",
         )
-        beside += _draw(points)
+        beside += figures(points)
     if verdict is not None and verdict.costs:
-        beside.append(Table(("what tuning takes", ""), tuple(_money(verdict))))
+        beside.append(Table(("what tuning takes", ""), tuple(money_rows(verdict))))
     if beside:
         yield Beside(tuple(beside))
-
-
-def _money(verdict: Verdict) -> Iterator[tuple[str, str]]:
-    for key, value in verdict.costs.items():
-        is_usd = "usd" in key.split("_")
-        label = " ".join(part for part in key.split("_") if part != "usd")
-        yield label, words.usd(value) if is_usd or value is None else words.count(value)
-    payback = verdict.payback_months
-    yield "pays back in", words.months(payback) if payback is not None else "never, or a price is unknown"
 
 
 def _training(run: Run) -> Iterator[Block]:
@@ -260,7 +255,7 @@ def _training(run: Run) -> Iterator[Block]:
                 lambda c, log=log, best=best: c.loss_chart(log, best_step=best),
                 f"Training of {name}: loss on the training split and, where measured, on the dev split.",
             )
-            beside += _draw(curve)
+            beside += figures(curve)
         if training:
             beside.append(Table((name, ""), tuple(_trained(training, log))))
         if beside:
@@ -281,17 +276,6 @@ def _trained(training: dict[str, Any], log: list[dict[str, Any]]) -> Iterator[tu
 
 
 # -- shared --------------------------------------------------------------------------------------
-
-
-def _draw(*drawings: tuple[Callable[[Any], Any], str]) -> tuple[Text | Figure, ...]:
-    """Draw charts by the functions of `charts`; those that have nothing to show are left out."""
-    from . import charts
-
-    try:
-        drawn = [(draw(charts), caption) for draw, caption in drawings]
-        return tuple(Figure(charts.svg(chart), caption) for chart, caption in drawn if chart is not None)
-    except charts.ChartsMissing as error:
-        return (Text(str(error), "note"),)
 
 
 def _primary(run: Run, scores: Scores) -> str | None:

@@ -18,7 +18,9 @@ def data_blocks(run: Run) -> Iterator[Block]:
     facts: list[tuple[str, str]] = []
     if rows is not None:
         facts.append(("rows", words.count(rows)))
-    if splits is not None:
+    if folds := run.folds():
+        facts.append(("split", f"{len(folds)} folds, each tested by what was fitted on the others"))
+    elif splits is not None:
         facts.append(("split", words.DOT.join(f"{name} {len(ids):,}" for name, ids in splits.items())))
     if cost is not None:
         facts += list(_bill(cost))

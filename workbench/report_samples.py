@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from metrics import METRICS
 from metrics.types import row_mean
 
 from . import card as words
 from .document import Answer, Block, SampleBlock, Text
 from .records import ContenderSummary, Prediction, Prompt, Sample
 from .runs import Run
+from .scoring import reduction
 
+# Metrics that call a single answer right or wrong.
+RIGHT_OR_WRONG = ("exact_match", "accuracy", "json_valid", "schema_match", "tool_call_match")
 EACH = 4  # samples of a kind
 _LIMITS = {"question": 1500, "answer": 800, "passage": 900}
 
@@ -37,10 +39,11 @@ def sample_blocks(
     if metric is None:
         return
     values = {name: _values(found, metric) for name, found in scores.items()}
-    pair = _pair(contenders, values, METRICS[metric].higher_is_better)
+    higher = bool(next(iter(scores.values()))["metrics"][metric]["higher_is_better"])
+    pair = _pair(contenders, values, higher)
     if pair is None:
         return
-    chosen = _choose(values[pair[0]], values[pair[1]], pair, metric)
+    chosen = _choose(values[pair[0]], values[pair[1]], pair, higher)
     if not chosen:
         yield Text("Every sample was answered alike.")
         return
@@ -71,19 +74,19 @@ def _sample_metric(scores: Mapping[str, Mapping[str, Any]], primary: str | None)
     everyone = [set(found["metrics"]) for found in scores.values()]
     shared = set.intersection(*everyone) if everyone else set()
     wanted = (primary, "exact_match", "token_f1", "field_f1", "tool_call_match", "rouge_l")
-    averages = [m for m in wanted if m in shared and m in METRICS and _is_average(scores, m)]
-    return next(iter(averages), primary if primary in shared and primary in METRICS else None)
+    averages = [m for m in wanted if m is not None and m in shared and _is_average(scores, m)]
+    return next(iter(averages), primary if primary in shared else None)
 
 
 def _is_average(scores: Mapping[str, Mapping[str, Any]], metric: str) -> bool:
     columns = next(iter(scores.values()))["metrics"][metric]["columns"]
-    return METRICS[metric].reducer(columns) is row_mean
+    return reduction(metric, columns) is row_mean
 
 
 def _values(found: Mapping[str, Any], metric: str) -> Values:
     """Each sample's own value of the metric; None where the request failed."""
     score = found["metrics"][metric]
-    reduce = METRICS[metric].reducer(score["columns"])
+    reduce = reduction(metric, score["columns"])
     return {
         identity: None if row is None else float(reduce(np.asarray(row, dtype=np.float64)))
         for identity, row in zip(found["ids"], score["rows"], strict=True)
@@ -100,9 +103,9 @@ def _pair(
     return (names[0], names[min(1, len(names) - 1)]) if names else None
 
 
-def _choose(first: Values, second: Values, pair: tuple[str, str], metric: str) -> list[tuple[str, str]]:
+def _choose(first: Values, second: Values, pair: tuple[str, str], higher: bool) -> list[tuple[str, str]]:
     """(sample id, why it is shown), in the order they are shown."""
-    sign = 1.0 if METRICS[metric].higher_is_better else -1.0
+    sign = 1.0 if higher else -1.0
     both = {i: (a, b) for i, a in first.items() if a is not None and (b := second.get(i)) is not None}
     gains = {i: sign * (a - b) for i, (a, b) in both.items()}
     wins = sorted((i for i in gains if gains[i] > 0), key=lambda i: (-gains[i], i))
@@ -136,7 +139,7 @@ def _answer(
 def _mark(value: float | None, metric: str) -> str:
     if value is None:
         return "not scored"
-    if METRICS[metric].higher_is_better and value in (0.0, 1.0):
+    if metric in RIGHT_OR_WRONG and value in (0.0, 1.0):
         return "right" if value else "wrong"
     return words.number(value, metric)
 

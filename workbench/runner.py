@@ -23,15 +23,28 @@ from validators.ranges import Source
 from validators.reading import Row
 from validators.tokens import load_tokenizer
 
+from .calibrating import judge_scores
+from .comparisons import compare_all
 from .contest import Contest
-from .data import Dataset, hash_files, prepare, read_files
-from .evidence import compare_all, gather
+from .data import Dataset, Division, divide, hash_files, read_files
+from .designs import (
+    check,
+    choose_on_dev,
+    curve_contender,
+    fit_places,
+    lay_out,
+    play,
+    play_curve,
+    scored_places,
+)
+from .evidence import gather
 from .experiment import Experiment, settings_hash
-from .gates import blocking
+from .gates import LEAK, blocking
+from .judging import check_ratings, judge_dev, judge_run, ratings_for
 from .records import Verdict
 from .report import write_report
 from .runs import Run
-from .scoring import score_contender
+from .scoring import check_metrics, retrieved_by, score_contender
 from .settings import FineTuned
 from .verdict import decide
 
@@ -100,14 +113,15 @@ def run(session: Session, *, only: Sequence[str] = (), fresh: bool = False) -> t
     then says status "error".
     """
     folder = session.folder
-    checked, dataset = _examine(session)
+    checked, division = _examine(session)
     with folder.lock():
         if fresh:
-            for name in folder.contenders():
-                folder.remove_contender(name)
+            for place in (folder, *folder.parts()):
+                for name in place.contenders():
+                    place.remove_contender(name)
         _begin(session, folder, checked)
         try:
-            verdict = _stages(session, folder, checked, dataset, only)
+            verdict = _stages(session, folder, checked, division, only)
         except KeyboardInterrupt:
             _end(session, folder, "cancelled", "interrupted")
             raise
@@ -118,43 +132,66 @@ def run(session: Session, *, only: Sequence[str] = (), fresh: bool = False) -> t
     return folder, verdict
 
 
-def _examine(session: Session) -> tuple[LintReport, Dataset | None]:
-    """Lint and split; no data set where errors would make the scores meaningless."""
+def _examine(session: Session) -> tuple[LintReport, Division | None]:
+    """Lint and split; no division where errors would make the scores meaningless."""
     session.report.stage("lint")
     checked = _lint(session)
-    if any(blocking(f.code, f.severity) for f in checked.findings):
+    dropping = session.experiment.data.split.drop_leaked
+    if any(blocking(f.code, f.severity, drop_leaked=dropping) for f in checked.findings):
         return checked, None
     session.report.stage("split")
-    return checked, prepare(session.experiment, session.rows, session.hashes)
+    rows = _without_leaks(session, checked) if dropping else session.rows
+    return checked, divide(session.experiment, rows, session.hashes)
+
+
+def _without_leaks(session: Session, checked: LintReport) -> dict[str, list[Row]]:
+    """The rows less those of dev and test that the lint found in an earlier split too."""
+    leaked = {(f.path, f.line) for f in checked.findings if f.code == LEAK and f.severity == "error"}
+    names = session.experiment.data.files
+    return {
+        role: [row for row in rows if (names[role], row.line) not in leaked]
+        for role, rows in session.rows.items()
+    }
 
 
 def _stages(
-    session: Session, folder: Run, checked: LintReport, dataset: Dataset | None, only: Sequence[str]
+    session: Session, folder: Run, checked: LintReport, division: Division | None, only: Sequence[str]
 ) -> Verdict:
     experiment, report = session.experiment, session.report
     folder.write_lint(checked.as_dict())
-    if dataset is None:
+    if division is None:
         return _conclude(session, folder)
-    folder.write_splits(dataset.ids, dataset.test)
+    lay_out(folder, division)
     report.stage("cost")
-    folder.write_cost(_cost(session, dataset))
+    folder.write_cost(_cost(session, division.fits[0]))
     chosen = [c for c in experiment.contenders if not only or c.name in only]
-    contest = Contest(experiment, dataset, folder, report.step, offline=session.offline)
+    contest = Contest(experiment, division.whole, folder, report.step, offline=session.offline)
     try:
         report.stage("check", "files, models and keys that the contenders need")
+        check_metrics(experiment, division.whole.test)
         for settings in chosen:
-            contest.check(settings)
+            check(settings, contest)
+        check_ratings(experiment, folder, offline=session.offline)
         for settings in chosen:
-            report.stage(settings.name, settings.kind)
-            contest.play(settings)
-        contest.choose_on_dev()
+            play(settings, contest, folder, division, report.stage)
+        choose_on_dev(contest, experiment, folder, division)
+        if experiment.primary == "judge":
+            contest.close()  # one model in memory at a time; what is asked again is opened again
+            places = zip(fit_places(folder, division), (d.dev for d in division.fits), strict=True)
+            judge_dev(experiment, folder, list(places), report.step, offline=session.offline)
+        curved = curve_contender(folder, experiment)
+        if curved in chosen:
+            play_curve(curved, contest, experiment, folder, division.whole, report.stage)
     finally:
         contest.close()
+    if "judge" in experiment.metric_names:
+        report.stage("judge")
+        finished = list(scored_places(folder, experiment))
+        judge_run(experiment, folder, finished, report.step, offline=session.offline)
     report.stage("verdict")
-    for settings in experiment.contenders:
+    for place, name in scored_places(folder, experiment):
         # Scores always follow the experiment file: its metrics may have changed since the answers came.
-        if (folder.contender(settings.name) or {}).get("status") == "success":
-            _score(session, folder, settings.name)
+        _score(session, place, name)
     folder.write_comparison(compare_all(gather(folder, experiment), experiment))
     return _conclude(session, folder)
 
@@ -208,11 +245,13 @@ def _score(session: Session, folder: Run, name: str) -> None:
     scores = score_contender(
         name,
         predictions,
+        session.experiment,
         session.experiment.metric_names,
         tokenizer=tokenizer,
-        seed=session.experiment.data.split.seed,
+        ratings=ratings_for(session.experiment, folder, name),
+        retrieved=retrieved_by(folder, name),
     )
-    folder.write_scores(name, scores)
+    folder.write_scores(name, scores | judge_scores(session.experiment, folder, name))
 
 
 def _conclude(session: Session, folder: Run) -> Verdict:
@@ -226,7 +265,7 @@ def _begin(session: Session, folder: Run, checked: LintReport) -> None:
     folder.write_experiment_text(session.text)
     experiment = session.experiment
     old = folder.meta() if (folder.folder / "run.json").exists() else None
-    settings = experiment.decision.model_dump(mode="json")
+    settings = experiment.deciding
     history = list(old["decision_history"]) if old else []
     # What was never held against an answer is no earlier decision.
     if old and old["decision"] != settings and (history or _answered(folder)):
@@ -256,7 +295,10 @@ def _begin(session: Session, folder: Run, checked: LintReport) -> None:
 
 def _answered(folder: Run) -> bool:
     """Whether any contender has answered test samples, in this call or before `fresh` forgot it."""
-    return folder.comparison() is not None or any(folder.predictions(name) for name in folder.contenders())
+    places = (folder, *folder.parts())
+    return folder.comparison() is not None or any(
+        place.predictions(name) for place in places for name in place.contenders()
+    )
 
 
 def _without_places(text: str, session: Session) -> str:

@@ -14,16 +14,19 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
-from .records import Prediction, Prompt, Sample, Verdict
+from .records import Judgement, Prediction, Prompt, Rating, Sample, Verdict
 
 T = TypeVar("T")
+
+# Cross-fitting's folds, by number; further training seeds, by seed; a learning curve's points, by fraction and seed.
+PartKind = Literal["folds", "seeds", "curve"]
 
 SCHEMAS = {
     "run": "workbench.run/1",
@@ -43,9 +46,11 @@ class RunError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run folder. Reading gives None for what is not there (yet)."""
+    """One run folder, or a part of one. Reading gives None for what is not there (yet)."""
 
     folder: Path
+    whole: Path | None = None
+    """The run folder that this is a part of; None for a whole one."""
 
     # -- finding ---------------------------------------------------------------------------------
 
@@ -66,6 +71,18 @@ class Run:
         folders = [p.parent for p in Path(root).glob("*/run.json")]
         newest_first = sorted(folders, key=lambda f: (-(f / "run.json").stat().st_mtime_ns, f.name))
         return [cls(folder) for folder in newest_first]
+
+    def part(self, kind: PartKind, name: str) -> Run:
+        """A run within this run: contenders of the same names, fitted on other rows or from another seed."""
+        return Run(self.folder / kind / name, self.whole or self.folder)
+
+    def parts(self) -> Iterator[Run]:
+        """Every part that has begun, parts of parts too."""
+        for kind in get_args(PartKind):
+            for path in sorted(p for p in (self.folder / kind).glob("*") if p.is_dir()):
+                part = self.part(kind, path.name)
+                yield part
+                yield from part.parts()
 
     @property
     def name(self) -> str:
@@ -145,10 +162,16 @@ class Run:
         """The test samples, in order."""
         return list(self._read_rows("samples.jsonl", Sample))
 
-    def write_splits(self, splits: dict[str, list[str]], test: Iterable[Sample]) -> None:
-        """Write the split as ids, and the test samples themselves."""
+    def folds(self) -> list[list[str]]:
+        """Sample ids of each fold, in order; none where one split was tested."""
+        return list((self._read_json("splits.json", "splits") or {}).get("folds", []))
+
+    def write_splits(
+        self, splits: dict[str, list[str]], test: Iterable[Sample], folds: Sequence[Sequence[str]] = ()
+    ) -> None:
+        """Write the split as ids, and the test samples themselves; with folds, each one's ids."""
         self._write_rows("samples.jsonl", test)
-        self._write_json("splits.json", "splits", dict(splits))
+        self._write_json("splits.json", "splits", splits | ({"folds": list(folds)} if folds else {}))
 
     # -- contenders ------------------------------------------------------------------------------
 
@@ -174,8 +197,8 @@ class Run:
         return self.contender_folder(name) / "checkpoints"
 
     def index_folder(self) -> Path:
-        """Where retrieval keeps its index."""
-        return self.folder / "index"
+        """Where retrieval keeps its index; the documents are the same for all parts."""
+        return (self.whole or self.folder) / "index"
 
     def contender(self, name: str) -> dict[str, Any] | None:
         """contender.json: resolved config and hash, backend, model, hardware, status."""
@@ -185,10 +208,14 @@ class Run:
         """Write contender.json."""
         self._write_json(self._of(name, "contender.json"), "contender", contender)
 
-    def remove_contender(self, name: str) -> None:
-        """Forget everything of one contender."""
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self.contender_folder(name))
+    def remove_contender(self, name: str, *, but_judgements: bool = False) -> None:
+        """Forget everything of one contender; its judgements may stay, for answers that come out the same."""
+        folder = self.contender_folder(name)
+        kept = set(_JUDGEMENTS.values()) if but_judgements else set()
+        for path in [p for p in folder.iterdir() if p.name not in kept] if folder.exists() else []:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
     def prompts(self, name: str) -> list[Prompt]:
         """What the contender sent for each test sample."""
@@ -210,6 +237,18 @@ class Run:
         """Replace the answers, compacted into sample order."""
         self._write_rows(self._of(name, _PREDICTIONS[split]), predictions)
 
+    def judgements(self, name: str, split: str = "test") -> list[Judgement]:
+        """What the judge has said of the contender's answers so far."""
+        return list(self._read_rows(self._of(name, _JUDGEMENTS[split]), Judgement))
+
+    def open_judgements(self, name: str, split: str = "test") -> contextlib.AbstractContextManager[Appender]:
+        """Append judgements as they come; a torn last line is cut first."""
+        return open_appender(self.folder / self._of(name, _JUDGEMENTS[split]))
+
+    def write_judgements(self, name: str, judgements: Iterable[Judgement], split: str = "test") -> None:
+        """Replace the judgements, compacted into sample order."""
+        self._write_rows(self._of(name, _JUDGEMENTS[split]), judgements)
+
     def scores(self, name: str) -> dict[str, Any] | None:
         """Scores of a contender and their row statistics a sample."""
         return self._read_json(self._of(name, "scores.json"), "scores")
@@ -229,6 +268,27 @@ class Run:
     def open_training(self, name: str) -> contextlib.AbstractContextManager[Appender]:
         """Append to the training log."""
         return open_appender(self.folder / self._of(name, "train.jsonl"))
+
+    # -- people ----------------------------------------------------------------------------------
+
+    def ratings(self) -> list[Rating]:
+        """People's ratings made on this folder (in the app), in the order they were given."""
+        return list(self._read_rows("ratings.jsonl", Rating))
+
+    def append_rating(self, rating: Rating) -> None:
+        """Add one rating to ratings.jsonl as a whole line; several processes may do so at once.
+
+        A row is `{id, contender, rating, rater, time}` (0–1) or `{id, a, b, winner, rater, time}`
+        (`a`, `b` or `tie`); `id` is a sample's, `time` ISO 8601. A rater's later row replaces the earlier.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "ratings.jsonl"
+        with path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            _cut_torn_line(path)
+            file.write(row_text(rating).encode("utf-8", errors="replace"))
+            file.flush()
+            os.fsync(file.fileno())
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -333,6 +393,7 @@ class Run:
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _PREDICTIONS = {"test": "predictions.jsonl", "dev": "dev-predictions.jsonl"}
+_JUDGEMENTS = {"test": "judgements.jsonl", "dev": "dev-judgements.jsonl"}
 _PARTIAL = ".partial"
 _STRICT: dict[str, Any] = {"sort_keys": True, "ensure_ascii": False, "allow_nan": False}
 

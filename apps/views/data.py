@@ -24,7 +24,7 @@ def show(run: Run) -> None:
     if lint is None:
         missing(run, "lint report")
         return
-    _numbers(lint, run.splits(), run.cost())
+    _numbers(lint, run.splits(), len(run.folds()), run.cost())
     st.subheader("Findings", anchor=False)
     _findings(run.findings(), lint["summary"])
     with st.expander("Files"):
@@ -35,7 +35,10 @@ def show(run: Run) -> None:
 
 
 def _numbers(
-    lint: Mapping[str, Any], splits: Mapping[str, list[str]] | None, cost: Mapping[str, Any] | None
+    lint: Mapping[str, Any],
+    splits: Mapping[str, list[str]] | None,
+    folds: int,
+    cost: Mapping[str, Any] | None,
 ) -> None:
     files = lint["files"]
     examples = sum(file["examples"] for file in files)
@@ -43,7 +46,10 @@ def _numbers(
     facts = [
         ("examples", count(examples), f"{count(doubles)} of them duplicates" if doubles else "no duplicates")
     ]
-    if splits is not None:
+    if folds and splits is not None:
+        tested = f"{len(splits['test']):,} samples, each tested once"
+        facts.append(("folds", str(folds), tested))
+    elif splits is not None:
         sizes = [len(splits[name]) for name in ("train", "dev", "test")]
         facts.append(
             ("train / dev / test", " / ".join(f"{size:,}" for size in sizes), "samples in each split")

@@ -11,6 +11,9 @@ import msgspec
 from ..records import Prediction, Prompt
 from ..settings import Backend as BackendSettings
 
+# Kinds of backends that can draw an answer by a seed; the others answer the same question the same way.
+DRAWING = ("openai",)
+
 
 class BackendError(RuntimeError):
     """A backend cannot be started or used at all; the message says what to do."""
@@ -20,12 +23,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """A prompt, and the references its answer is compared with.
 
     The references never reach the model's input: they are carried along to the prediction row, and the
-    first one's likelihood is measured after the prompt where the backend can.
+    first one's likelihood is measured after the prompt where the backend can. With a `seed` the answer is
+    drawn at temperature 1; without one it is the likeliest. Kinds that are not in DRAWING always give that.
     """
 
     prompt: Prompt
     references: tuple[str, ...]
     group: str | None = None
+    seed: int | None = None
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +40,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     revision: str | None = None
     sha256: str | None = None
     template: str | None = None
+    licence: str | None = None
     hardware: dict[str, str] = {}
 
 
@@ -102,9 +108,19 @@ def open_backend(settings: BackendSettings, *, base: Path, offline: bool = False
 
 
 def cost_usd(
-    settings: BackendSettings, prompt_tokens: int | None, completion_tokens: int | None
+    settings: BackendSettings,
+    prompt_tokens: int | None,
+    completion_tokens: int | None,
+    cached_tokens: int | None = None,
 ) -> float | None:
-    """USD of one request by the settings' price a million tokens; None where price or usage is unknown."""
+    """USD of one request by the settings' price a million tokens; None where price or usage is unknown.
+
+    `cached_tokens` are those of the prompt that the server had in its cache; without a price of their own
+    they cost what the others do.
+    """
     if settings.price is None or prompt_tokens is None or completion_tokens is None:
         return None
-    return (settings.price[0] * prompt_tokens + settings.price[1] * completion_tokens) / 1e6
+    fresh, answered = settings.price
+    cached = min(cached_tokens or 0, prompt_tokens)
+    reused = fresh if settings.cached_price is None else settings.cached_price
+    return (fresh * (prompt_tokens - cached) + reused * cached + answered * completion_tokens) / 1e6

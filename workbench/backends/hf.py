@@ -21,6 +21,7 @@ import msgspec
 from validators.assets import resolve_model
 from validators.encoding import encode
 from validators.examples import Example, Message
+from validators.licences import licence_of
 from validators.tokens import HuggingFaceTokenizer, TokenizerError, load_hf_tokenizer
 
 from ..experiment import settings_hash
@@ -28,6 +29,7 @@ from ..models import hardware, load_model, pick_device, pick_dtype, weights_hash
 from ..records import Prediction
 from ..settings import HfBackend as Settings
 from . import BackendError, Identity, Request, cost_usd
+from .likelihoods import reference_nats, row_nats
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +59,12 @@ class HfBackend:
     @cached_property
     def _identity(self) -> Identity:
         """Made once: the hash reads every weight file of the folder, and each contender asks for it."""
+        licence = licence_of(self._settings.model, self.folder)
         return Identity(
             model=self._settings.model,
             sha256=weights_hash(self.folder),
             template=settings_hash(self.tokenizer.tokenizer.chat_template),
+            licence=licence.id if licence else None,
             hardware=hardware(self.device, self.dtype),
         )
 
@@ -83,6 +87,28 @@ class HfBackend:
                 batch = jobs[begin : begin + size]
                 if not all(j.request.prompt.id in done for j in batch):
                     yield from (p for p in self._answer_batch(model, batch) if p.id not in done)
+
+    def plain_text_nats(
+        self, texts: Sequence[str], *, adapter: Path | None = None
+    ) -> list[tuple[float, int, int]]:
+        """(nats, tokens, UTF-8 bytes) of each text as it is, without a chat template, under base or adapter.
+
+        After the tokenizer's begin-of-text token where it has one, else the first token is given and not
+        scored. A text longer than the model's context is cut, and its bytes with it.
+        """
+        begin = self.tokenizer.tokenizer.bos_token_id
+        encoded = self.tokenizer.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        rows = [([] if begin is None else [int(begin)]) + ids for ids in encoded]
+        cut = [row[: self._context] for row in rows]
+        sizes = [
+            len(text.encode())
+            if row == whole
+            else len(self.tokenizer.tokenizer.decode(row, skip_special_tokens=True).encode())
+            for text, row, whole in zip(texts, cut, rows, strict=True)
+        ]
+        with self._adapted(adapter) as model, self._within_memory():
+            nats = row_nats(model, cut, self._pad_id(), self.device)
+        return [(n, len(row) - 1, size) for n, row, size in zip(nats, cut, sizes, strict=True)]
 
     def release(self) -> None:
         """Free the weights."""
@@ -160,11 +186,17 @@ class HfBackend:
         return int(getattr(config, "max_position_embeddings", 0) or 10**9)
 
     def _answer_batch(self, model: Any, batch: list[_Job]) -> list[Prediction]:
+        with self._within_memory():
+            return self._answered(model, batch)
+
+    @contextlib.contextmanager
+    def _within_memory(self) -> Iterator[None]:
+        """Run the model without gradients; a lack of memory is told with its cure."""
         import torch
 
         try:
             with torch.inference_mode():
-                return self._answered(model, batch)
+                yield
         except torch.OutOfMemoryError as error:
             raise BackendError(
                 f"answering does not fit the memory of {self.device}. Lower batch_size of this backend (now "
@@ -179,7 +211,7 @@ class HfBackend:
         prefill = _clock(self.device) - begun
         nats: list[float | None] = [None] * len(batch)
         if any(j.reference for j in batch):
-            nats = _reference_nats(model, first, copy.deepcopy(cache), prompt, [j.reference for j in batch])
+            nats = reference_nats(model, first, copy.deepcopy(cache), prompt, [j.reference for j in batch])
         begun = _clock(self.device)
         answers = _greedy(model, first, cache, prompt, self._settings.max_new_tokens, self._stop_ids())
         seconds = (prefill + _clock(self.device) - begun) / len(batch)
@@ -242,33 +274,6 @@ def _left_padded(rows: list[list[int]], pad: int, device: str) -> dict[str, Any]
     ids = torch.tensor([[pad] * (width - len(r)) + r for r in rows], device=device)
     mask = torch.tensor([[0] * (width - len(r)) + [1] * len(r) for r in rows], device=device)
     return {"input_ids": ids, "attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
-
-
-def _reference_nats(
-    model: Any, first: Any, cache: Any, prompt: dict[str, Any], references: list[list[int]]
-) -> list[float | None]:
-    """Negative log-likelihood of each reference after its prompt, in nats; None for an empty one."""
-    import torch
-
-    width = max(map(len, references))
-    if width == 0:
-        return [None] * len(references)
-    ids = torch.tensor([r + [0] * (width - len(r)) for r in references], device=first.device)
-    mask = torch.tensor([[1] * len(r) + [0] * (width - len(r)) for r in references], device=first.device)
-    logits = first[:, None]
-    if width > 1:
-        position = prompt["position_ids"][:, -1:] + 1 + torch.arange(width - 1, device=first.device)
-        rest = model(
-            input_ids=ids[:, :-1],
-            attention_mask=torch.cat([prompt["attention_mask"], mask[:, :-1]], 1),
-            position_ids=position,
-            past_key_values=cache,
-            use_cache=True,
-        ).logits.float()
-        logits = torch.cat([logits, rest], 1)
-    chosen = logits.gather(2, ids[..., None])[..., 0] - logits.logsumexp(2)
-    totals = -(chosen * mask).double().sum(1)
-    return [float(t) if r else None for t, r in zip(totals, references, strict=True)]
 
 
 def _greedy(

@@ -92,8 +92,8 @@ class OpenAIBackend:
             "model": self._settings.model,
             "messages": [template_message(m) for m in prompt.messages],
             "max_completion_tokens": self._settings.max_new_tokens,
-            "temperature": 0,
-            "seed": 0,
+            "temperature": 0 if request.seed is None else 1,
+            "seed": request.seed or 0,
         }
         if prompt.tools:
             asked["tools"] = list(prompt.tools)
@@ -125,6 +125,8 @@ class OpenAIBackend:
             return Prediction(id=prompt.id, **known, error="the server's answer holds no message")
         choice, usage = answer.choices[0], answer.usage
         used = (usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)
+        cached = getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", None)
+        cached = cached if isinstance(cached, int) else None  # some servers send other things here
         return Prediction(
             id=prompt.id,
             **known,
@@ -132,8 +134,9 @@ class OpenAIBackend:
             tool_calls=tuple(c.model_dump() for c in choice.message.tool_calls or ()),
             prompt_tokens=used[0],
             completion_tokens=used[1],
+            cached_tokens=cached,
             seconds=time.monotonic() - begun,
-            usd=cost_usd(self._settings, *used),
+            usd=cost_usd(self._settings, used[0], used[1], cached),
             finish_reason=choice.finish_reason,
         )
 

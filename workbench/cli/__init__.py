@@ -14,7 +14,9 @@ from validators.findings import printable
 
 # Under other names than their modules: a function of that name would hide the module.
 from .app import app as app_verb
+from .compare import compare as compare_verb
 from .cost import cost as cost_verb
+from .decide import decide as decide_verb
 from .doctor import doctor as doctor_verb
 from .init import init as init_verb
 from .lint import lint as lint_verb
@@ -27,7 +29,9 @@ from .runs import runs as runs_verb
 VERBS: dict[str, Callable[..., None]] = {
     "init": init_verb,
     "run": run_verb,
+    "decide": decide_verb,
     "predict": predict_verb,
+    "compare": compare_verb,
     "app": app_verb,
     "report": report_verb,
     "runs": runs_verb,

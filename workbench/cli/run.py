@@ -87,10 +87,11 @@ def _chosen(experiment: Experiment, only: list[str]) -> list[str]:
 
 
 def _plan(experiment: Experiment, offline: bool, format: Form) -> None:
-    from ..data import prepare, read_files
-    from ..plan import plan, plan_text
+    from ..data import read_files
+    from ..plan import plan
+    from ..plan_text import plan_text
 
-    made = plan(experiment, prepare(experiment, *read_files(experiment)), offline=offline)
+    made = plan(experiment, *read_files(experiment), offline=offline)
     typer.echo(
         json.dumps(made.as_dict(), indent=1, sort_keys=True) if format is Form.json else plan_text(made)
     )
