@@ -342,7 +342,9 @@ def with_likelihoods(run: Run, nats: dict[str, float], metric: str, tokenizer: s
             for i, p in enumerate(run.predictions(name))
         ]
         run.write_predictions(name, answers)
-        run.write_scores(name, score_contender(name, answers, experiment_of(run), [metric], tokenizer=tokenizer))
+        run.write_scores(
+            name, score_contender(name, answers, experiment_of(run), [metric], tokenizer=tokenizer)
+        )
 
 
 @pytest.mark.parametrize("metric", ["perplexity", "bits_per_byte"])
