@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from .card import count
 from .evidence import Evidence
 from .experiment import Experiment
 from .gates import CUT_SHARE, LEAK, blocking
@@ -78,7 +79,7 @@ def _small(case: Case) -> Iterator[str]:
 def _answers(case: Case) -> Iterator[str]:
     for e in case.evidence:
         if e.summary.errors:
-            yield f"{e.summary.errors} answers of {e.name} failed and are not scored"
+            yield f"{count(e.summary.errors, 'answer')} of {e.name} failed and {'is' if e.summary.errors == 1 else 'are'} not scored"
         unscored = int((~e.rows.scored).sum()) - e.summary.errors
         if 0 < unscored < len(e.ids):
             yield f"{unscored} of {len(e.ids)} answers of {e.name} have no {case.experiment.primary}"
