@@ -180,7 +180,7 @@ def _differences(run: Run) -> Iterator[Block]:
             words.metric_label(metric),
             f"{row['tuned']} {words.MINUS} {row['against']}",
             _gap(row["difference"], metric),
-            words.p_value(row["difference"]["p"]).removeprefix("p ") or "none",
+            words.p_value(row.get("p_holm", row["difference"]["p"])).removeprefix("p ") or "none",
             row["conclusion"],
             row["difference"]["method"],
         )
@@ -190,7 +190,8 @@ def _differences(run: Run) -> Iterator[Block]:
     if rows:
         yield Table(("metric", "difference", "estimate", "p", "conclusion", "method"), rows, numeric=9)
         yield Text(
-            "Differences are in the metric's own unit; the conclusion takes its direction into account.",
+            "Differences are in the metric's own unit; the conclusion takes its direction into account. "
+            "p values of secondary metrics carry Holm's correction.",
             "note",
         )
 
