@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .inputs import Groups, group_codes, paired
+from .inputs import Groups, group_codes, listed, paired
 from .types import Array, Reduce, Rows, row_mean
 
 RESAMPLES = 2000
@@ -37,24 +37,25 @@ class Units:
         return reduce(self.sums.sum(axis=0) / self.counts.sum())
 
     def without_each(self, reduce: Reduce) -> Array:
-        """Reduce with each unit left out in turn, `[units, …]` in no particular order: the jackknife."""
+        """Reduce with each unit left out in turn, `[units, …]`: the jackknife."""
         sums, counts = self.sums.sum(axis=0), self.counts.sum()
-        rows, sizes, times, _ = self._distinct()
+        rows, sizes, _, kinds = self._distinct()
         step = max(1, _CELLS // rows.shape[1])
         parts = [
             reduce((sums - rows[at : at + step]) / (counts - sizes[at : at + step])[:, None])
             for at in range(0, len(rows), step)
         ]
-        return np.repeat(np.concatenate(parts), times, axis=0)
+        return np.concatenate(parts)[kinds]
 
     def resampled(self, reduce: Reduce, *, seed: int, resamples: int = RESAMPLES) -> Array:
         """Reduce `resamples` draws with replacement, `[resamples, …]`."""
         rng = np.random.default_rng(seed)
         size = len(self)
-        rows, sizes, times, others = self._distinct()
-        table = _compact(np.column_stack([rows, sizes]))
+        rows, sizes, times, kinds = self._distinct()
+        table = compact(np.column_stack([rows, sizes]))
         # How often each common kind of unit comes is drawn at once, the other units one by one.
         common = int((times >= _LIKE).sum())
+        others = kinds[kinds >= common] - common
         shares = np.append(times[:common], len(others)) / size
         step = max(8, _CELLS // size)
         values = []
@@ -71,10 +72,7 @@ class Units:
         return np.concatenate(values)
 
     def _distinct(self) -> tuple[Array, Array, Groups, Groups]:
-        """Return sums, counts and number of each kind of equal units, common kinds first, and the kinds of the others.
-
-        The others' kinds are counted from the first that is not common.
-        """
+        """Return sums, counts and number of each kind of equal units, common kinds first, and each unit's kind."""
         factors = np.random.default_rng(0).random(self.sums.shape[1])
         keys = np.einsum("ij,j->i", self.sums, factors) + np.pi * self.counts
         _, first, kinds, times = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
@@ -86,17 +84,10 @@ class Units:
             every = np.arange(len(self))
             return self.sums, self.counts, np.ones_like(every), every
         order = np.argsort(times < _LIKE, kind="stable")
-        common = int((times >= _LIKE).sum())
-        ranked = np.argsort(order)[kinds]
-        return (
-            self.sums[first[order]],
-            self.counts[first[order]],
-            times[order],
-            ranked[ranked >= common] - common,
-        )
+        return self.sums[first[order]], self.counts[first[order]], times[order], np.argsort(order)[kinds]
 
 
-def _compact(table: Array) -> Any:
+def compact(table: Array) -> Any:
     """Return a sparse matrix where nearly all is zero, as in counts of many labels: products then skip it."""
     if np.count_nonzero(table) > table.size * _SPARSE:
         return table
@@ -174,7 +165,7 @@ def bootstrap_values(
 
 
 def _kept(groups: Iterable[Hashable], mask: Any) -> list[Hashable]:
-    labels = list(groups)
+    labels = listed("groups", groups)
     if len(labels) != len(mask):
         raise ValueError(f"{len(labels)} groups for {len(mask)} samples: give one group a sample")
     return [label for label, keep in zip(labels, mask, strict=True) if keep]

@@ -37,7 +37,9 @@ def cost_of_error(
     table = _table(costs, found.labels)
     rows: list[tuple[float] | None] = []
     for row, pair in enumerate(found.pairs):
-        rows.append(None if pair is None else (_cost(table, pair[1], pair[0] or UNMAPPED, row),))
+        rows.append(
+            None if pair is None else (_cost(table, pair[1], UNMAPPED if pair[0] is None else pair[0], row),)
+        )
     digest = hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:12]
     return fill(rows, row_mean, ("usd",), found.signature("cost_of_error", f"costs:{digest}"))
 

@@ -46,9 +46,12 @@ def judge_correction(
 
     Shapes: n numbers, n numbers or None (not rated by people), n groups; judged and human on one scale.
     The rated samples must be a random part of all: people who rate the odd ones tell about the odd ones.
-    The interval is t, with one degree of freedom less than there are rated samples (or groups of them).
-    Under 20 of those there is no estimate. ValueError for unequal lengths and numbers that are not finite.
+    The interval is t, with one degree of freedom less than there are rated samples (or groups of them),
+    None where nothing varies. Under 20 of those there is no estimate. ValueError for unequal lengths and
+    numbers that are not finite.
     """
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha={alpha} lies between 0 and 1")
     said = np.array(list(judged), dtype=float)
     given = list(human)
     if said.ndim != 1 or len(said) != len(given):
@@ -70,6 +73,8 @@ def judge_correction(
     shift = float(off.mean())
     estimate = float(said.mean()) + shift
     half = _student(independent - 1, alpha) * _deviation(said, rated, off, units, independent)
+    if half <= 1e-12 * max(1.0, abs(estimate)):
+        return Correction(estimate, None, shift, n, count, "no difference varies: that bounds nothing")
     return Correction(estimate, (estimate - half, estimate + half), shift, n, count)
 
 

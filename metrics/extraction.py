@@ -7,13 +7,14 @@ an answer with many fields weighs more than one with few.
 
 from __future__ import annotations
 
+import reprlib
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from .classification import PARTS, micro_reducer
 from .inputs import fill, sized
-from .strict_json import name, parse, same
+from .strict_json import name, parse, same, shallow
 from .types import Rows
 
 Items: TypeAlias = "Counter[Hashable]"
@@ -63,15 +64,17 @@ def _several(reference: Any) -> list[Any]:
 
 def _wanted(row: int, reference: Any, entities: bool | str) -> Items:
     try:
-        value = parse(reference) if isinstance(reference, str) else reference
-        return _items(value, entities)
+        return _items(parse(reference) if isinstance(reference, str) else shallow(reference), entities)
     except ValueError as error:
-        raise ValueError(f"references[{row}] cannot be read: {error}; it is {reference!r:.60}") from error
+        raise ValueError(
+            f"references[{row}] cannot be read: {error}; it is {reprlib.repr(reference)}"
+        ) from error
 
 
 def _said(answer: str | dict[str, Any], entities: bool | str, fenced: bool) -> Items:
     try:
-        return _items(parse(answer, fenced=fenced) if isinstance(answer, str) else answer, entities)
+        value = parse(answer, fenced=fenced) if isinstance(answer, str) else shallow(answer)
+        return _items(value, entities)
     except ValueError:
         return Counter()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -38,8 +38,11 @@ def answers(predictions: Iterable[Any]) -> list[str | None]:
 
 
 def listed(name: str, values: Any) -> list[Any]:
-    """Return one entry a sample from a list, an array or a column; ValueError for what is none."""
-    if isinstance(values, (str, Mapping)) or not isinstance(values, Iterable):
+    """Return one entry a sample from a list, an array or a column; ValueError for what is none.
+
+    Sets and mappings are none: nothing says which of their entries belongs to which sample.
+    """
+    if isinstance(values, (str, bytes, Mapping, Set)) or not isinstance(values, Iterable):
         raise ValueError(f"{name} is a {type(values).__name__}: give a list with one entry a sample")
     return list(values)
 
@@ -60,7 +63,7 @@ def _answer(row: int, value: Any) -> str | None:
 def _accepted(row: int, value: Any) -> list[str]:
     if isinstance(value, str):
         return [value]
-    several = list(value) if isinstance(value, Iterable) else []
+    several = list(value) if isinstance(value, Iterable) and not isinstance(value, Mapping) else []
     if several and all(isinstance(one, str) for one in several):
         return several
     raise ValueError(f"references[{row}] is {value!r:.60}: give text or a list with at least one text")
@@ -74,7 +77,7 @@ def likelihoods(predictions: Iterable[Any]) -> list[tuple[float, float, float] |
             triples.append(None)
             continue
         try:
-            numbers = [] if isinstance(value, str) else [float(number) for number in value]
+            numbers = [] if isinstance(value, (str, bytes)) else [float(number) for number in value]
         except (TypeError, ValueError):
             numbers = []
         if len(numbers) != 3 or not all(np.isfinite(number) and number >= 0 for number in numbers):
@@ -103,8 +106,9 @@ def fill(
 
 def statistics(name: str, values: Any) -> Array:
     """Return `[n, k]` finite floats from n scores or n rows of statistics; ValueError says where not."""
+    given = values if hasattr(values, "__array__") else listed(name, values)
     try:
-        array = np.asarray(values if hasattr(values, "__array__") else list(values), dtype=np.float64)
+        array = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} is not a list of numbers or of equally long rows: {error}") from error
     array = array[:, None] if array.ndim == 1 else array
@@ -126,17 +130,22 @@ def paired(a: Any, b: Any) -> tuple[Array, Array]:
 
 
 def group_codes(groups: Iterable[Hashable] | None, n: int) -> Groups | None:
-    """Number the groups 0…G−1; a sample whose group is None is a group of its own.
+    """Number the groups 0…G−1; a sample whose group is None (or NaN) is a group of its own.
 
-    Returns None where samples are independent: no groups given, or none given for any sample.
+    Returns None where samples are independent: no groups given, or none given for any sample. ValueError
+    for another number of labels than n and for labels that cannot be compared.
     """
     if groups is None:
         return None
-    labels = list(groups)
+    # NaN, which does not equal itself, is how tables of numbers write that there is no label.
+    labels = [None if label != label else label for label in listed("groups", groups)]
     if len(labels) != n:
         raise ValueError(f"{len(labels)} groups for {n} samples: give one group a sample")
     if all(label is None for label in labels):
         return None
     seen: dict[Hashable, int] = {}
     keys = [(row,) if label is None else (None, label) for row, label in enumerate(labels)]
-    return np.array([seen.setdefault(key, len(seen)) for key in keys], dtype=np.intp)
+    try:
+        return np.array([seen.setdefault(key, len(seen)) for key in keys], dtype=np.intp)
+    except TypeError as error:
+        raise ValueError(f"groups hold what is no label ({error}): give texts or numbers") from error

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .bootstrap import Units
-from .types import Array, Interval, Reduce
+from .types import Array, Interval, Mask, Reduce
 
 Spans: TypeAlias = Callable[[float], Interval | None]
 
@@ -122,8 +122,10 @@ def unchanged(value: float, n: int, alpha: float, *, low: float) -> Interval:
     return value - share * (value - low), value + share * (1 - value)
 
 
-def student(units: Units, reduce: Reduce) -> Spans:
+def student(units: Units, reduce: Reduce, moved: Mask | None = None) -> Spans:
     """Return alpha → t interval over groups from the jackknife's variance; None at zero width.
+
+    `moved` marks the groups in which a compared pair differs (`padded`).
 
     Degrees of freedom are those of the effective number of groups: where a few large groups carry the
     value, the count of groups promises more than they hold (Carter, Schnepel & Steigerwald 2017). Over 64
@@ -132,7 +134,8 @@ def student(units: Units, reduce: Reduce) -> Spans:
     93.2 % (85.6 %).
     """
     centre = float(units.value(reduce))
-    error = math.sqrt(float(jackknife_variance(units.without_each(reduce))))
+    squares, _ = padded(units.without_each(reduce), moved)
+    error = math.sqrt((1 - 1 / len(units)) * squares)
     degrees = float(effective_groups(units.counts)) - 1
 
     def interval(alpha: float) -> Interval | None:
@@ -142,26 +145,38 @@ def student(units: Units, reduce: Reduce) -> Spans:
     return interval
 
 
-def skewed_student(units: Units, reduce: Reduce) -> Spans:
+def skewed_student(units: Units, reduce: Reduce, moved: Mask | None = None) -> Spans:
     """Return alpha → t interval over independent samples, transformed for their skewness; None at zero width.
 
     Hall's (1992) cubic transformation with the jackknife's variance and skewness, so it serves every
     reduction. Against BCa bootstrap and plain t in simulation it held 95 % better wherever the samples
     were few or skewed (zero-inflated gains, n = 40: 96.2 against 91.5 and 84.2 %), as well elsewhere, and
-    it hangs on no seed.
+    it hangs on no seed. `moved` marks the samples on which a compared pair differs: the wider of the ends
+    with and without `padded`, since padding hides the skewness of gains without losses.
     """
     centre, left_out = float(units.value(reduce)), units.without_each(reduce)
-    error, skew = math.sqrt(float(jackknife_variance(left_out))), _acceleration(left_out)
-
-    def transformed(quantile: float) -> float:
-        moved = quantile - skew
-        return moved if abs(skew) < 1e-9 else (float(np.cbrt(1 + 6 * skew * moved)) - 1) / (2 * skew)
+    spreads = (
+        [padded(left_out, None)] if moved is None else [padded(left_out, marks) for marks in (None, moved)]
+    )
+    shapes = [
+        (math.sqrt((1 - 1 / len(units)) * squares), _skew(squares, cubes)) for squares, cubes in spreads
+    ]
 
     def interval(alpha: float) -> Interval | None:
         tail = float(_tail(alpha, len(units) - 1.0))
-        return _proper(centre - transformed(tail) * error, centre - transformed(-tail) * error)
+        lows, highs = (
+            [centre - _unskewed(quantile, skew) * error for error, skew in shapes]
+            for quantile in (tail, -tail)
+        )
+        return _proper(min(lows), max(highs))
 
     return interval
+
+
+def _unskewed(quantile: float, skew: float) -> float:
+    """Return the studentised value whose cubic transformation is the quantile (Hall 1992)."""
+    moved = quantile - skew
+    return moved if abs(skew) < 1e-9 else (float(np.cbrt(1 + 6 * skew * moved)) - 1) / (2 * skew)
 
 
 def bootstrap_interval(units: Units, reduce: Reduce, seed: int, alpha: float) -> Interval | None:
@@ -180,17 +195,33 @@ def bootstrap_interval(units: Units, reduce: Reduce, seed: int, alpha: float) ->
     below = float(np.mean(values < centre - near) + np.mean(np.abs(values - centre) <= near) / 2)
     edge = 0.5 / len(values)
     bias = float(ndtri(min(max(below, edge), 1 - edge)))
-    acceleration = _acceleration(units.without_each(reduce))
+    acceleration = _skew(*padded(units.without_each(reduce), None))
     tail = math.sqrt(size / (size - 1)) * float(_tail(alpha, size - 1.0))
     z = bias + np.array([-tail, tail])
     low, high = np.quantile(values, ndtr(bias + z / (1 - acceleration * z)))
     return _proper(float(low), float(high))
 
 
-def _acceleration(left_out: Array) -> float:
+def padded(left_out: Array, moved: Mask | None) -> tuple[float, float]:
+    """Return Σ squares and Σ cubes of how far leaving out each unit moves a value, `[units]` each.
+
+    Of two contenders that say the same nearly everywhere, the few units that differ are often alike by
+    chance: two gains in 200 and no loss say little, and with their own spread alone were "better" with
+    p = 0.5. So, as Bonett & Price (2012) do with proportions, one gain and one loss more are counted, as
+    large as the `moved` units (root mean square) and as much as the share of units that did not move;
+    where all differ, nothing. With 1 to 16 of 20 to 200 samples apart an end of Hall's interval lay on the
+    wrong side of the truth in up to 10.8 % for 2.5 %, with this in up to 3.3 %.
+    """
     away = left_out.mean() - left_out
-    spread = float((away**2).sum())
-    return float((away**3).sum()) / (6 * spread**1.5) if math.isfinite(spread) and spread > 1e-24 else 0.0
+    squares, cubes = float((away**2).sum()), float((away**3).sum())
+    if moved is not None and moved.any():
+        squares += 2 * (1 - float(moved.mean())) * float((away[moved] ** 2).mean())
+    return squares, cubes
+
+
+def _skew(squares: float, cubes: float) -> float:
+    """Return the skewness of the value, which is also BCa's acceleration."""
+    return cubes / (6 * squares**1.5) if math.isfinite(squares) and squares > 1e-24 else 0.0
 
 
 def _proper(low: float, high: float) -> Interval | None:

@@ -75,6 +75,8 @@ class Curve:
         """
         if not (math.isfinite(at) and at > 0):
             raise ValueError(f"at={at} is no number of training examples")
+        if margin is not None and not math.isfinite(margin):
+            raise ValueError(f"margin={margin} is no gain to ask about: give a finite number")
         step = _shape(at / self.sizes[-1])
         parts = self._mixture.parts(1.0, step, training=True)
         low, high = (parts.quantile(p) for p in (self.alpha / 2, 1 - self.alpha / 2))
@@ -102,9 +104,11 @@ def fit_curve(
     Sizes need not be sorted, nor have equally many seeds. ValueError for fewer than three different sizes,
     and for rows that do not pair.
     """
-    order = sorted(range(len(sizes)), key=lambda place: sizes[place])
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha={alpha} lies between 0 and 1")
     if len(sizes) != len(runs) or not all(math.isfinite(size) and size > 0 for size in sizes):
         raise ValueError(f"{len(sizes)} sizes for {len(runs)} lists of runs: one positive size for each")
+    order = sorted(range(len(sizes)), key=lambda place: sizes[place])
     if len(set(sizes)) < SIZES_NEEDED:
         raise ValueError(f"{len(set(sizes))} training sizes tell no curve: bring three or more")
     empty = [place for place in order if not len(runs[place])]

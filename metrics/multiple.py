@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from .bootstrap import Units, difference_of, pooled
-from .comparison import compare_paired
-from .inputs import group_codes, paired
+from .bootstrap import difference_of, pooled
+from .comparison import check_question, compare_paired
+from .inputs import group_codes, listed, paired
 from .intervals import normal_quantile
 from .types import Array, Comparison, Reduce, row_mean
 
 _DRAWS = 20_000
-_CELLS = 1 << 21
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +68,7 @@ def simultaneous(
     contrast gets just its ordinary interval. p is adjusted by the same family. ValueError as in
     `compare_paired`, with the name of the contrast, and for one without a member.
     """
+    check_question(margin, alpha)
     if not contrasts:
         return ()
     tables = [_tables(one) for one in contrasts]
@@ -78,7 +78,7 @@ def simultaneous(
             f"contrasts have {sorted(sizes)} samples: give all in one order, slices as `members`"
         )
     n = sizes.pop()
-    labels = list(range(n)) if groups is None else list(groups)
+    labels = list(range(n)) if groups is None else listed("groups", groups)
     codes = group_codes(labels, n)
     codes = np.arange(n) if codes is None else codes
     highest = _highest(np.column_stack([_influence(one, codes) for one in tables]), seed)
@@ -112,9 +112,12 @@ def _tables(contrast: Contrast) -> _Tables:
         a, b = paired(contrast.a, contrast.b)
     except ValueError as error:
         raise ValueError(f"{contrast.name}: {error}") from error
-    mask = np.ones(len(a), bool) if contrast.members is None else np.asarray(contrast.members, dtype=bool)
-    if mask.shape != (len(a),) or not mask.any():
-        raise ValueError(f"{contrast.name}: members marks {mask.sum()} of {len(mask)} for {len(a)} samples")
+    mask = np.ones(len(a), bool) if contrast.members is None else np.asarray(contrast.members)
+    if mask.dtype != bool or mask.shape != (len(a),) or not mask.any():
+        raise ValueError(
+            f"{contrast.name}: members ({mask.dtype} of shape {mask.shape}) must say True or False of each of"
+            f" {len(a)} samples, and True of one at least"
+        )
     return _Tables(a[mask], b[mask], mask, contrast.reduce or row_mean)
 
 
@@ -124,19 +127,9 @@ def _influence(one: _Tables, codes: Any) -> Array:
     units = pooled(np.hstack([one.a, one.b]), own)
     moved = np.zeros(int(codes.max()) + 1)
     if len(units) > 1:
-        left_out = _left_out(units, difference_of(one.reduce, one.a.shape[1]))
+        left_out = units.without_each(difference_of(one.reduce, one.a.shape[1]))
         moved[list(dict.fromkeys(codes[one.mask].tolist()))] = left_out.mean() - left_out
     return moved
-
-
-def _left_out(units: Units, reduce: Reduce) -> Array:
-    sums, counts = units.sums.sum(axis=0), units.counts.sum()
-    step = max(1, _CELLS // units.sums.shape[1])
-    parts = [
-        reduce((sums - units.sums[at : at + step]) / (counts - units.counts[at : at + step])[:, None])
-        for at in range(0, len(units), step)
-    ]
-    return np.concatenate(parts)
 
 
 def _highest(influence: Array, seed: int) -> Array:

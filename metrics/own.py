@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import types
 from collections.abc import Callable, Iterable, Sequence
 from importlib.abc import InspectLoader
-from importlib.util import decode_source, module_from_spec, spec_from_loader
+from importlib.util import decode_source, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +80,14 @@ class _Source(InspectLoader):
 
 
 def _function(source: bytes, file: Path) -> Callable[[str, list[str]], Any]:
-    spec = spec_from_loader(f"own_metric_{file.stem}", _Source(source, file))
+    spec = spec_from_file_location(f"own_metric_{file.stem}", file, loader=_Source(source, file))
     assert spec is not None and spec.loader is not None
     module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up there
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
+        del sys.modules[spec.name]
         raise ValueError(f"{file}{_line(error, file)}: the file does not run: {_said(error)}") from error
     function = getattr(module, "score", None)
     if not callable(function):
@@ -105,7 +108,7 @@ def _called(
         ) from error
     try:
         value = float("nan") if isinstance(number, str) else float(number)
-    except (TypeError, ValueError):
+    except Exception:  # what a user's object does when it is asked for its number
         value = float("nan")
     if value - value != 0:
         raise ValueError(f"{file}: score gives {number!r:.40} for predictions[{row}]: return a finite number")

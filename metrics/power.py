@@ -97,9 +97,9 @@ def power_under_rule(
     """
     gains = [gain] if isinstance(gain, int | float) else list(gain)
     _check(n, margin, alpha, 0.8)
-    if not gains or not all(-1 < one <= 1 or sd is not None for one in gains):
+    if not gains or not all(-1 < one <= 1 or (sd is not None and math.isfinite(one)) for one in gains):
         raise ValueError(f"gain={gain}: give the true gain over each alternative, a share for 0/1 scores")
-    sizes = _sizes(n, groups)
+    sizes = _sizes(n, groups, icc)
     if sizes is not None and len(sizes) < 2:
         return 0.0
     single = {
@@ -220,10 +220,10 @@ def _checked(groups: Sequence[int], icc: float) -> Array:
     return sizes
 
 
-def _sizes(n: int, groups: Sequence[int] | None) -> Array | None:
+def _sizes(n: int, groups: Sequence[int] | None, icc: float) -> Array | None:
     if groups is None:
         return None
-    sizes = _checked(groups, 0.0)
+    sizes = _checked(groups, icc)
     if sizes.sum() != n:
         raise ValueError(f"groups hold {sizes.sum():g} samples, not n={n}: give the size of each group")
     return None if (sizes == 1).all() else sizes
@@ -341,7 +341,7 @@ def _check_sd(sd: float) -> None:
 
 
 def _check(n: int, margin: float, alpha: float, power: float) -> None:
-    if n < 1 or margin < 0 or not 0 < alpha < 1 or not 0.5 <= power < 1:
+    if not n >= 1 or not 0 <= margin < math.inf or not 0 < alpha < 1 or not 0.5 <= power < 1:
         raise ValueError(
             f"n={n}, margin={margin}, alpha={alpha}, power={power}: n is at least 1, the margin not negative, "
             "alpha in (0, 1), power in [0.5, 1)"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from typing import Any, TypeAlias
 
 from .inputs import fill, sized
@@ -82,7 +83,7 @@ def _relevant(row: int, reference: Any) -> dict[str, float]:
         )
     gains = dict(reference) if isinstance(reference, Mapping) else dict.fromkeys(reference, 1.0)
     for one, gain in gains.items():
-        if isinstance(gain, str) or gain is None or not (math.isfinite(gain) and gain >= 0):
+        if not isinstance(gain, Real) or not (math.isfinite(gain) and float(gain) >= 0):
             raise ValueError(
                 f"references[{row}] gives {one!r} the gain {gain!r}: gains are finite and not negative"
             )

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from .bootstrap import pooled
-from .comparison import Finding, conclude, find, grouping, no_width
-from .inputs import Groups, statistics
+from .comparison import Finding, check_question, conclude, find, grouping, no_width
+from .inputs import Groups, listed, statistics
 from .intervals import jackknife_variance
 from .spread import TRAININGS_NEEDED, level_of_zero, widened
 from .types import Array, Comparison, Reduce, row_mean
@@ -43,8 +43,7 @@ def compare_seeds(
     reaches 0. With fewer runs the interval is that of the runs at hand, and `method` says so. ValueError
     as in `compare_paired`.
     """
-    if not (math.isfinite(margin) and margin >= 0 and 0 < alpha < 0.5):
-        raise ValueError(f"margin={margin} must not be negative and alpha={alpha} lies between 0 and 0.5")
+    check_question(margin, alpha)
     left, right = _runs("a", a), _runs("b", b)
     if len({run.shape for run in (*left, *right)}) > 1:
         raise ValueError("the runs differ in shape: pair the same samples in one order in all of them")
@@ -69,10 +68,11 @@ def compare_seeds(
     )
 
 
-def _runs(name: str, runs: Sequence[Any]) -> list[Array]:
-    if isinstance(runs, str) or not len(runs):
+def _runs(name: str, runs: Iterable[Any]) -> list[Array]:
+    tables = [statistics(f"{name}[{place}]", run) for place, run in enumerate(listed(name, runs))]
+    if not tables:
         raise ValueError(f"{name} holds no run: give a list of runs, each with one row a sample")
-    return [statistics(f"{name}[{place}]", run) for place, run in enumerate(runs)]
+    return tables
 
 
 def _found(

@@ -53,7 +53,8 @@ def fold_spread(
     """Return the variance that the folds' models put into the mean over folds, with its degrees of freedom.
 
     It is the variance between the folds' differences less what their samples put into it. Nothing for
-    fewer than three folds; ValueError where there is not one label a sample.
+    fewer than three folds, for a single unit, and where a fold has no value; ValueError where there is not
+    one label a sample.
     """
     labels = group_codes(folds, len(a))
     many = 0 if labels is None else int(labels.max()) + 1
@@ -61,7 +62,9 @@ def fold_spread(
         return []
     compared = difference_of(reduce, a.shape[1])
     rows, sizes = np.hstack([a, b]), np.bincount(labels)
-    sampling = float(jackknife_variance(pooled(rows, codes).without_each(compared)))
-    values = compared(pooled(rows, labels).sums / sizes[:, None])
+    units, values = pooled(rows, codes), compared(pooled(rows, labels).sums / sizes[:, None])
+    if len(units) < 2 or not np.isfinite(values).all():
+        return []
+    sampling = float(jackknife_variance(units.without_each(compared)))
     counted = sampling * float((len(a) / (many * sizes)).mean())
     return [(max(0.0, float(values.var(ddof=1)) / many - counted), many - 1)]

@@ -11,17 +11,20 @@ from typing import Any, NoReturn
 
 from .text import plain
 
-_FENCE = re.compile(r"```[^\S\n]*[\w+-]*[^\S\n]*\n(.*?)```", re.DOTALL)
+# White space stands in one place at a time: side by side twice, a long run of it would take quadratic time.
+_FENCE = re.compile(r"```[^\S\n]*(?:[\w+-]+[^\S\n]*)?\n(.*?)```", re.DOTALL)
+DEEPEST = 100
 
 
 def parse(text: str, *, fenced: bool = False) -> Any:
     """Return the JSON value of a text; ValueError says what is wrong.
 
-    `fenced` reads the first Markdown code fence instead of the whole text, where there is one.
+    `fenced` reads the first Markdown code fence instead of the whole text, where there is one. More than 100
+    levels are refused, as RFC 8259 lets a reader do: what follows values into their depth stays safe.
     """
     inside = _FENCE.search(text) if fenced else None
     try:
-        return json.loads(
+        value = json.loads(
             inside[1] if inside else text,
             object_pairs_hook=_object,
             parse_constant=_refused,
@@ -29,6 +32,27 @@ def parse(text: str, *, fenced: bool = False) -> Any:
         )
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    return shallow(value)
+
+
+def shallow(value: Any) -> Any:
+    """Return the value; ValueError where its arrays and objects are nested in more than 100 levels."""
+    if levels(value) > DEEPEST:
+        raise ValueError("nested too deeply")
+    return value
+
+
+def levels(value: Any) -> int:
+    """Return how deeply arrays and objects are nested, at most 101: a circle has no end."""
+    inside = [value]
+    for depth in range(DEEPEST + 1):
+        nested = {id(one): one for one in inside if isinstance(one, (dict, list, tuple))}
+        if not nested:
+            return depth
+        inside = [
+            part for one in nested.values() for part in (one.values() if isinstance(one, dict) else one)
+        ]
+    return DEEPEST + 1
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -61,7 +85,8 @@ def same(value: Any) -> Hashable:
         return plain(value)
     if value is None or isinstance(value, bool):
         return ("constant", value)
-    if isinstance(value, (int, float)) and math.isfinite(value):
+    # A whole number may be too large for a float, and is finite.
+    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         return ("number", value)
     if isinstance(value, dict):
         return ("object", frozenset((name(key), same(inner)) for key, inner in value.items()))

@@ -9,8 +9,10 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
 from .inputs import answers, fill, sized
-from .strict_json import parse, same
+from .strict_json import levels, parse, same, shallow
 from .types import Rows, row_mean
+
+_EASY = 20  # levels through which any schema that comes to an end can be followed
 
 
 def json_valid(predictions: Iterable[str | None], references: object = None, *, fenced: bool = False) -> Rows:
@@ -39,13 +41,14 @@ def schema_match(
     """Measure 1 where the answer is JSON that a JSON Schema accepts, else 0; references are ignored.
 
     `schema` is the schema as a dict; its `$schema` names the draft, else 2020-12. References to other
-    documents are not followed. ValueError for a schema that is none or that refers to what it lacks.
+    documents are not followed. ValueError for a schema that is none or that refers to what it lacks. A
+    `pattern` is searched as Python does: nested repetition like (a+)+ may take for ever on a hostile answer.
     """
     from referencing.exceptions import Unresolvable
 
     if not isinstance(schema, Mapping):
         raise ValueError(f"schema= is {type(schema).__name__}: schema_match takes a JSON Schema as a dict")
-    validator, draft = _validator(dict(schema))
+    written, validator, draft = _validator(schema)
 
     def accepted(text: str) -> bool:
         try:
@@ -56,26 +59,35 @@ def schema_match(
             return bool(validator.is_valid(value))
         except Unresolvable as error:
             raise ValueError(f"the schema refers to {error.ref!r}, which it does not define") from error
+        except RecursionError:
+            if levels(value) > _EASY:
+                return False  # deeper than the schema can be followed
+            raise ValueError(
+                "the schema refers to itself without end: let each round go a level deeper"
+            ) from None
 
-    written = json.dumps(schema, sort_keys=True, ensure_ascii=False).encode()
-    digest = hashlib.sha256(written).hexdigest()[:12]
+    digest = hashlib.sha256(written.encode()).hexdigest()[:12]
     signature = f"schema_match|schema:{digest}|draft:{draft}|fenced:{_yes(fenced)}|v:1"
     return _shares(predictions, accepted, "valid", signature)
 
 
-def _validator(schema: dict[str, Any]) -> tuple[Any, str]:
+def _validator(schema: Mapping[str, Any]) -> tuple[str, Any, str]:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError
     from jsonschema.validators import validator_for
     from referencing import Registry
 
-    kind = validator_for(schema, default=Draft202012Validator)
     try:
-        kind.check_schema(schema)
+        written = json.dumps(dict(schema), sort_keys=True, ensure_ascii=False)
+        read = parse(written)
+        kind = validator_for(read, default=Draft202012Validator)
+        kind.check_schema(read)
     except SchemaError as error:
         raise ValueError(f"schema= is no JSON Schema at {error.json_path}: {error.message:.120}") from error
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise ValueError(f"schema= is no JSON Schema: {error}") from error
     # An empty registry: by default a reference to an address would open a socket.
-    return kind(schema, registry=Registry()), kind.__name__.removesuffix("Validator")
+    return written, kind(read, registry=Registry()), kind.__name__.removesuffix("Validator")
 
 
 def tool_call_match(
@@ -101,6 +113,10 @@ def tool_call_match(
         if answer is None:
             rows.append(None)
             continue
+        if not isinstance(answer, Iterable):
+            raise ValueError(
+                f"predictions[{row}] is a {type(answer).__name__}: give calls or JSON text, or None for a failed one"
+            )
         try:
             made = alike(_calls(answer, arguments))
         except ValueError:
@@ -134,7 +150,7 @@ def _calls(answer: Any, arguments: bool) -> list[Hashable]:
         if not answer.lstrip().startswith(("[", "{")):
             return []
         answer = parse(answer)
-    if isinstance(answer, Mapping):
+    if isinstance(shallow(answer), Mapping):
         answer = [answer]
     if not isinstance(answer, Iterable):
         raise ValueError(f"{answer!r:.40} is no list")
@@ -149,7 +165,9 @@ def _call(call: Any, arguments: bool) -> Hashable:
     if not arguments:
         return str(call["name"])
     given = call.get("arguments")
-    given = parse(given) if isinstance(given, str) and given.strip() else given or {}
+    if isinstance(given, str):
+        given = parse(given) if given.strip() else None
+    given = {} if given is None else given
     if not isinstance(given, dict):
         raise ValueError(f"the arguments of {call['name']} are {given!r:.40}, not an object")
     return call["name"], same(given)

@@ -19,7 +19,7 @@ Reduce: TypeAlias = Callable[[Array], Array]
 Interval: TypeAlias = tuple[float, float]
 
 
-_BOUNDED = re.compile(r"(-?\d+(?:\.\d+)?)-(-?\d+(?:\.\d+)?)")
+_BOUNDED = re.compile(r"(-?\d+(?:\.\d+)?)[-–](-?\d+(?:\.\d+)?)")
 _FROM = re.compile(r"\bfrom (-?\d+(?:\.\d+)?)$")
 
 

@@ -157,3 +157,14 @@ def test_the_order_of_samples_does_not_matter(pairs, shuffler):
     assert (here.counts == there.counts).all() and here.per_class == there.per_class
     hits = score("accuracy", said, true).value * len(pairs)
     assert np.trace(here.counts) == pytest.approx(hits)
+
+
+def test_an_empty_label_is_a_label_and_not_unmapped():
+    found = score("cost_of_error", ["", "a", ""], ["", "a", "a"], costs={"*": {"*": 4.0, "unmapped": 9.0}})
+    assert found.value == pytest.approx(4 / 3)
+
+
+@pytest.mark.parametrize("references", [[{"a": 1}], {"a": 1}, {"a"}])
+def test_keys_are_no_references(references):
+    with pytest.raises(ValueError, match="references"):
+        score("accuracy", ["a"], references)

@@ -91,7 +91,7 @@ def test_symmetric_samples_give_students_interval():
 
 
 def test_skewed_samples_have_halls_interval():
-    gains = np.array([0, 0, 1, 0, 2, 7.0])
+    gains = np.array([0.1, 0.2, 1, 0.1, 2, 7.0])
     n, centre, error = 6, gains.mean(), gains.std(ddof=1) / math.sqrt(6)
     skew = ((gains - centre) ** 3).mean() / gains.std() ** 3 / math.sqrt(n)
     low, high = compare_paired(np.zeros(n), gains).interval
@@ -123,16 +123,16 @@ def test_exact_sign_flips_equal_scipy():
 
 
 def test_groups_use_a_jackknife_t_over_effective_groups():
-    b = np.array([2, 2, 2, 0, 2, 0.0])
+    b = np.array([2, 2, 2, 0, 2, 1.0])
     groups = ["x", "x", "x", "y", "y", "z"]
-    # Sums 6, 2, 0 over sizes 3, 2, 1. Without each: 2/3, 6/4, 8/5; variance 2/3 · Σ(…)²; (36 / 14) − 1 df.
-    left_out = np.array([2 / 3, 3 / 2, 8 / 5])
+    # Sums 6, 2, 1 over sizes 3, 2, 1. Without each: 3/3, 7/4, 8/5; variance 2/3 · Σ(…)²; (36 / 14) − 1 df.
+    left_out = np.array([1, 7 / 4, 8 / 5])
     error = math.sqrt(2 / 3 * ((left_out - left_out.mean()) ** 2).sum())
     half = 5.6481908 * error  # Student's 97.5 % point at 11/7 degrees
     found = compare_paired(np.zeros(6), b, groups=groups)
-    assert found.interval == pytest.approx((4 / 3 - half, 4 / 3 + half), rel=1e-4)
+    assert found.interval == pytest.approx((3 / 2 - half, 3 / 2 + half), rel=1e-4)
     assert found.method == "jackknife t over 3 groups; sign flips of group sums"
-    assert found.p == pytest.approx(0.5)  # 6, 2, 0: of the signings, half reach ±8
+    assert found.p == pytest.approx(0.25)  # 6, 2, 1: two of eight signings reach ±9
     assert (found.groups, found.n) == (3, 6)
 
 

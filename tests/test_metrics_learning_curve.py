@@ -156,3 +156,11 @@ def test_a_recorded_curve_is_read(tmp_path):
     path.write_text(json.dumps({"name": "mine", "sizes": SIZES, "scores": runs}), encoding="utf-8")
     line = learning_curves.recorded(path)
     assert line.startswith("mine") and "seen 0.720  held 1 of 1" in line
+
+
+@pytest.mark.parametrize(
+    ("alpha", "margin", "message"), [(2, 0.1, "alpha=2"), (0.05, float("nan"), "margin=nan")]
+)
+def test_questions_without_an_answer_are_told(alpha, margin, message):
+    with pytest.raises(ValueError, match=message):
+        fit_curve(SIZES, rows([0.6, 0.7, 0.7, 0.8]), alpha=alpha).forecast(2000, margin=margin)

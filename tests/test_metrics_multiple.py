@@ -101,7 +101,9 @@ def test_corpus_metrics_and_constant_slices():
     ("contrasts", "message"),
     [
         ([Contrast("x", [1, 2], [1])], "x: a has shape"),
-        ([Contrast("x", [1, 2], [1, 2], [False, False])], "x: members marks 0 of 2"),
+        ([Contrast("x", [1, 2], [1, 2], [False, False])], "x: members .* True of one at least"),
+        ([Contrast("x", [1, 2], [1, 2], [0, 1])], "x: members .int64"),
+        ([Contrast("x", [1, 2], [1, 2], ["no", "yes"])], "x: members .<U3"),
         ([Contrast("x", [1, 2], [1, 2]), Contrast("y", [1], [2])], r"\[1, 2\] samples"),
         ([Contrast("x", [[1, 2]] * 2, [[1, 2]] * 2)], "x: .*reduce="),
     ],
@@ -121,3 +123,9 @@ def test_families_hold_together():
         found = simultaneous([Contrast(str(place), a, b) for place, b in enumerate(others)])
         held += all(one.interval[0] <= 0.03 <= one.interval[1] for one in found)
     assert held / worlds >= 0.87  # 95 % less 2.8 standard errors; benchmarks/coverage has the figure
+
+
+@pytest.mark.parametrize("alpha", [0, 0.7, 2])
+def test_the_level_of_a_family_is_checked_as_one(alpha):
+    with pytest.raises(ValueError, match=f"alpha={alpha} lies between"):
+        simultaneous([Contrast("x", [1, 2, 3], [1, 3, 5])] * 2, alpha=alpha)

@@ -141,3 +141,32 @@ def test_chinese_token_f1_has_a_reason_and_a_cure():
     assert score("token_f1", ["Кот сидит"], ["кот лежит"]).value == 0.5
     with pytest.raises(ValueError, match="tokenize='nope' is not one of squad, characters"):
         score("token_f1", ["a"], ["a"], tokenize="nope")
+
+
+def test_the_file_may_hold_dataclasses_and_look_beside_itself(tmp_path):
+    (tmp_path / "words.txt").write_text("a b", encoding="utf-8")
+    source = """
+from __future__ import annotations
+from dataclasses import dataclass
+from pathlib import Path
+
+@dataclass
+class Words:
+    known: list[str]
+
+WORDS = Words(Path(__file__).with_name("words.txt").read_text().split())
+
+def score(prediction, references):
+    return prediction in WORDS.known
+"""
+    assert score(written(tmp_path, source), ["a", "c"], ["x", "x"]).value == 0.5
+
+
+def test_an_object_that_refuses_to_be_a_number_is_none(tmp_path):
+    source = "class X:\n    def __float__(self): raise RuntimeError('no')\ndef score(p, r):\n    return X()"
+    with pytest.raises(ValueError, match=r"predictions\[0\]: return a finite number"):
+        score(written(tmp_path, source), ["a"], ["x"])
+
+
+def test_scales_may_be_written_with_a_dash():
+    assert bounds("0–100") == (0, 100) and bounds("-1–1") == (-1, 1)

@@ -99,3 +99,16 @@ def test_at_the_margin_no_size_tells():
 def test_wrong_plans_are_told(arguments, message):
     with pytest.raises(ValueError, match=message):
         power_under_rule(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda: smallest_detectable_effect(100, margin=float("nan")), "margin=nan"),
+        (lambda: power_under_rule(100, 0.1, groups=[10] * 10, icc=1.5), "icc=1.5"),
+        (lambda: power_under_rule(100, float("nan"), sd=1.0), "gain=nan"),
+    ],
+)
+def test_what_is_no_share_or_number_is_told(ask, message):
+    with pytest.raises(ValueError, match=message):
+        ask()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics import agreement, position_bias, score, self_agreement
+from metrics import agreement, judge_correction, position_bias, score, self_agreement
 
 
 @pytest.mark.parametrize("name", ["judge", "human"])
@@ -130,3 +130,10 @@ def test_self_agreement():
     assert numbers.interval[0] < 2 / 3 < numbers.interval[1]
     once = self_agreement([[1], []])
     assert once.share is None and "rated twice" in once.reason
+
+
+def test_judged_differences_that_do_not_vary_have_no_interval_but_a_reason():
+    found = judge_correction([0.5] * 40, [0.7] * 40)
+    assert found.estimate == pytest.approx(0.7) and found.interval is None and "varies" in found.reason
+    with pytest.raises(ValueError, match="alpha=2"):
+        judge_correction([0.5] * 40, [0.7] * 40, alpha=2)

@@ -60,3 +60,23 @@ def test_units_that_do_not_differ_change_no_p():
     assert sign_flip_p(padded, seed=0) == sign_flip_p(differences, seed=0) == 4 / 16
     a, b = Units(np.zeros((504, 1)), np.ones(504)), Units(padded[:, None], np.ones(504))
     assert randomisation_p(a, b, row_mean, seed=0) == 4 / 16
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_the_jackknife_keeps_the_order_of_units(name):
+    column = COLUMNS[name]
+    assert pooled(column[:, None], None).without_each(row_mean) == pytest.approx(
+        (column.sum() - column) / 299
+    )
+
+
+def test_random_signs_are_fair_and_an_exchange_without_a_value_counts_as_extreme():
+    spread = [sign_flip_p(np.r_[np.ones(100), np.full(size, 1e-12)], seed=0) for size in (0, 1, 9)]
+    assert spread == pytest.approx([1 / 2001] * 3)
+    even = np.tile([1.0, -1.0], 50)
+    # ±9.9 and a sum of 100 signs: as extreme when that sum is ≥ 0 or ≤ −20 (or turned), 0.540 + 0.028.
+    assert sign_flip_p(np.r_[even, 9.9], seed=1) == pytest.approx(0.568, abs=0.03)
+    a, b = Units(np.array([[0.0], [1.0]]), np.ones(2)), Units(np.array([[1.0], [2.0]]), np.ones(2))
+    assert (
+        randomisation_p(a, b, lambda means: np.where(means[..., 0] == 1, np.nan, means[..., 0]), seed=0) == 1
+    )

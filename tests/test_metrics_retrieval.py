@@ -76,3 +76,9 @@ def test_wrong_input_is_named(rankings, relevant, options, message):
 def test_a_failed_search_is_not_an_empty_one():
     found = score("mrr", [["a"], None, []], [["a"], ["a"], ["a"]])
     assert (found.value, found.n, found.unscored) == (0.5, 2, 1)
+
+
+@pytest.mark.parametrize("gain", [[1], "1", None, float("nan"), -1])
+def test_gains_are_numbers(gain):
+    with pytest.raises(ValueError, match="gains are finite and not negative"):
+        score("ndcg", [["a"]], [{"a": gain}])

@@ -86,6 +86,7 @@ def test_constant_runs_have_bounds_or_a_reason():
     ("a", "b", "message"),
     [
         ([], [[1, 2]], "a holds no run"),
+        ("runs", [[1, 2]], "a is a str"),
         ([[1, 2]], [[1, 2], [1]], "differ in shape"),
         ([[1, 2]], [[1, float("nan")]], r"b\[0\]\[1\] is not finite"),
         ([[[1, 2]]], [[[1, 2]]], "reduce="),

@@ -1,6 +1,7 @@
 """JSON fields, validity, schemas and tool calls: tables a reader can check."""
 
 import json
+from datetime import date
 
 import pytest
 from hypothesis import given
@@ -215,3 +216,89 @@ def test_what_is_written_otherwise_is_the_same(value, shuffler):
     assert score("json_valid", [other]).value == 1
     calls = [{"name": "f", "arguments": json.dumps(value)}]
     assert score("tool_call_match", [calls], [[{"name": "f", "arguments": json.loads(other)}]]).value == 1
+
+
+def nested(levels):
+    return '{"a": ' * levels + "1" + "}" * levels
+
+
+def circle():
+    found = {}
+    found["a"] = found["b"] = found
+    return found
+
+
+TREE = {"type": ["object", "integer"], "properties": {"a": {"$ref": "#"}}}
+KNOTTED = {  # so many calls a level that a hundred levels are too many
+    "$ref": "#/$defs/node",
+    "$defs": {
+        "node": {"anyOf": [{"type": "integer"}, {"allOf": [{"if": True, "then": {"properties": {"a": {"$ref": "#/$defs/node"}}}}]}]}
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"), [(1, 1), (100, 1), (101, 0), (600, 0), (990, 0), (100_000, 0)]
+)
+def test_a_hundred_levels_are_read_wherever_it_is_called_from(levels, expected):
+    text = nested(levels)
+    assert score("json_valid", [text]).value == score("schema_match", [text], schema=TREE).value == expected
+    calls = f'[{{"name": "f", "arguments": {nested(levels - 2)}}}]'
+    assert score("tool_call_match", [calls, "[]"], [[call("f", a=1)], []]).value == (
+        1 if levels == 3 else 0.5
+    )
+    assert score("field_f1", [text], [nested(1)]).value == (levels == 1)
+    assert score("schema_match", [text], schema=KNOTTED).value in (0, expected)
+
+
+@pytest.mark.parametrize("reference", [json.loads(nested(900)), circle()])
+def test_references_without_an_end_are_named(reference):
+    with pytest.raises(ValueError, match=r"references\[0\] cannot be read: nested too deeply"):
+        score("field_f1", ["{}"], [reference])
+    with pytest.raises(ValueError, match=r"references\[0\] is no list of tool calls: nested too deeply"):
+        score("tool_call_match", ["[]"], [[{"name": "f", "arguments": reference}]])
+
+
+def test_whole_numbers_have_no_end():
+    large = '{"a": 1' + "0" * 400 + "}"
+    assert score("field_f1", [large, large], [large, '{"a": 1}']).value == 0.5
+    assert score("tool_call_match", [f'[{{"name": "f", "arguments": {large}}}]'], [[F]]).value == 0
+
+
+@pytest.mark.parametrize("answer", ["```" + " " * 200_000, "```json" + "\t" * 200_000, "`" * 200_000])
+def test_fences_that_never_come_are_looked_for_once(answer):
+    assert score("json_valid", [answer], fenced=True).value == 0
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"$ref": "#"}, "refers to itself without end"),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}, "refers to itself without end"),
+        ({"$ref": "file:///etc/hostname"}, "refers to 'file:///etc/hostname'"),
+        ({"$schema": 5}, "no JSON Schema"),
+        ({"default": date(2026, 1, 1)}, "date is not JSON serializable"),
+        ({"minimum": float("nan")}, "NaN is no JSON"),
+        (circle(), "no JSON Schema"),
+        (json.loads('{"not": ' * 200 + "{}" + "}" * 200), "nested too deeply"),
+        ({"pattern": "("}, r"no JSON Schema at \$\.pattern"),
+    ],
+)
+def test_hostile_schemas_are_told(schema, message):
+    with pytest.raises(ValueError, match=message):
+        score("schema_match", ["{}"], schema=schema)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"), [(None, 1), ("", 1), (" ", 1), ({}, 1), (False, 0), (0, 0), ([], 0), ("[]", 0)]
+)
+def test_no_arguments_are_an_empty_object_and_nothing_else(arguments, expected):
+    assert (
+        score("tool_call_match", [[{"name": "f", "arguments": arguments}]], [[call("f")]]).value == expected
+    )
+
+
+@pytest.mark.parametrize("prediction", [float("nan"), 7, True])
+def test_a_prediction_that_is_no_answer_is_no_wrong_answer(prediction):
+    with pytest.raises(ValueError, match=r"predictions\[0\] is a"):
+        score("tool_call_match", [prediction], [[F]])

@@ -18,7 +18,7 @@ import numpy as np
 
 from metrics import Contrast, compare_seeds, reducer, simultaneous
 from metrics.bootstrap import Units, difference_of
-from metrics.intervals import grouped_score, paired_score, skewed_student, student
+from metrics.intervals import grouped_score, paired_score, skewed_student, student, unchanged
 from metrics.types import row_mean
 
 ALPHA = 0.05
@@ -99,6 +99,12 @@ def grouped_binary(worlds: int) -> Iterator[Cell]:
                     yield judged("grouped binary", design, low, high, truth)  # fmt: skip
 
 
+def rare(rng: np.random.Generator, n: int, gained: float) -> np.ndarray:
+    """Differences of two contenders that say the same on 97 % of the samples."""
+    sign = np.where(rng.random(n) < gained, 1, -1)
+    return np.where(rng.random(n) < 0.03, sign * rng.uniform(0.5, 1, n), 0.0)
+
+
 SHAPES: dict[str, tuple[Callable[[np.random.Generator, int], np.ndarray], float]] = {
     "normal": (lambda rng, n: rng.standard_normal(n), 0.0),
     "exponential": (lambda rng, n: rng.exponential(1, n), 1.0),
@@ -108,6 +114,8 @@ SHAPES: dict[str, tuple[Callable[[np.random.Generator, int], np.ndarray], float]
         lambda rng, n: np.where(rng.random(n) < 0.7, 0, np.where(rng.random(n) < 0.5, 1, rng.uniform(-0.6, 0.6, n))),
         0.15,
     ),
+    "97 % ties, both ways": (lambda rng, n: rare(rng, n, 0.5), 0.0),
+    "97 % ties, most gained": (lambda rng, n: rare(rng, n, 0.75), 0.03 * 0.75 * 0.5),
     "difference of ROUGEs": (lambda rng, n: rng.beta(2, 5, n) - rng.beta(2, 3, n), 2 / 7 - 0.4),
 }  # fmt: skip
 
@@ -117,10 +125,11 @@ def continuous(worlds: int) -> Iterator[Cell]:
     for name, (draw, truth) in SHAPES.items():
         for n in (20, 40, 100, 400):
             rng = np.random.default_rng([n, list(SHAPES).index(name)])
-            found = [
-                skewed_student(Units(draw(rng, n)[:, None], np.ones(n)), row_mean)(ALPHA) or (0.0, 0.0)
-                for _ in range(worlds)
-            ]
+            found = []
+            for _ in range(worlds):
+                gains = draw(rng, n)
+                spans = skewed_student(Units(gains[:, None], np.ones(n)), row_mean, gains != 0)
+                found.append(spans(ALPHA) or unchanged(0.0, n, ALPHA, low=-1.0))
             yield judged("numbers", f"{name}, n {n}", *zip(*found, strict=True), truth)
 
 
@@ -200,8 +209,13 @@ def corpora(worlds: int) -> Iterator[Cell]:
             sums, counts = pair(worlds + 3 * max(worlds, 40_000 // groups), rng=rng)
             truth = float(difference(sums.sum(axis=(0, 1)) / (len(sums) * counts.sum())))
             spans = skewed_student if each == 1 else student
+            columns = sums.shape[-1] // 2
             found = [
-                spans(Units(one, counts), difference)(ALPHA) or (np.nan, np.nan) for one in sums[:worlds]
+                spans(Units(one, counts), difference, (one[:, :columns] != one[:, columns:]).any(axis=1))(
+                    ALPHA
+                )
+                or (np.nan, np.nan)
+                for one in sums[:worlds]
             ]
             design = f"{name}, {groups} {'samples' if each == 1 else 'groups, skew 1.0'}"
             yield judged("corpora", design, *zip(*found, strict=True), truth)
