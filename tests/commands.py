@@ -88,7 +88,7 @@ def _child(folder: Path, arguments: Sequence[str], prepare: Callable[[], None], 
 
 def die_at_write(number: int) -> None:
     """From now on, SIGKILL this process at its `number`-th write: a rename, or half of an appended row."""
-    from workbench import runs
+    from workbench import files
 
     count = 0
 
@@ -97,7 +97,7 @@ def die_at_write(number: int) -> None:
         count += 1
         return count == number
 
-    replace, append = Path.replace, runs.Appender.append
+    replace, append = Path.replace, files.Appender.append
 
     def dying_replace(self: Path, target: Any) -> Path:
         if due():
@@ -106,20 +106,20 @@ def die_at_write(number: int) -> None:
 
     def dying_append(self: Any, row: Any) -> None:
         if due():
-            self._file.write(runs.row_text(row)[:-7])
+            self._file.write(files.row_text(row)[:-7])
             self._file.flush()
             os.kill(os.getpid(), signal.SIGKILL)
         append(self, row)
 
     Path.replace = dying_replace  # type: ignore[method-assign,assignment]
-    runs.Appender.append = dying_append  # type: ignore[method-assign]
+    files.Appender.append = dying_append  # type: ignore[method-assign]
 
 
 def interrupt_at_append() -> None:
     """From now on, the first appended row meets a Ctrl-C."""
-    from workbench import runs
+    from workbench import files
 
     def append(self: Any, row: Any) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    runs.Appender.append = append  # type: ignore[method-assign]
+    files.Appender.append = append  # type: ignore[method-assign]

@@ -596,6 +596,9 @@ def test_what_makes_no_run_says_why(tmp_path: Path) -> None:
     a, b = plain(tmp_path, "a", 3, 6, quality=1), plain(tmp_path, "b", 3, 7, quality=2)
     with pytest.raises(AnswersError, match=r"'loar' is said to be tuned.*Did you mean 'lora'"):
         experiment_of({"base": a, "lora": a}, ["loar"], None, {}, tmp_path)
+    with pytest.raises(AnswersError, match="names no contender"):
+        experiment_of({"base": a, "../lora": a}, [], None, {}, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
     with pytest.raises(AnswersError, match=r"'exact_mach' is unknown here. Did you mean 'exact_match'"):
         experiment_of({"base": a, "lora": a}, [], "exact_mach", {}, tmp_path)
     with pytest.raises(AnswersError, match="'quality' is a score that the files hold"):

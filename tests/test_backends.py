@@ -82,7 +82,7 @@ def test_reference_nats_equal_a_plain_forward(tiny_model: Path) -> None:
     backend = local(tiny_model)
     model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval()
     rows = answers(backend, [ask(q, reference) for q in QUESTIONS])
-    reply = [*backend.tokenizer.text_ids(reference), backend.tokenizer.tokenizer.eos_token_id]
+    reply = [*backend.tokenizer.plain_ids(reference), backend.tokenizer.tokenizer.eos_token_id]
     for question, row in rows.items():
         prompt = backend.tokenizer.prompt_ids([Message("user", question)])
         with torch.no_grad():

@@ -97,6 +97,20 @@ def test_the_forecast(
     assert both is not None and both.probability == pytest.approx(max(0, 2 * found.probability - 1))
 
 
+def test_trainings_of_another_recipe_are_no_points(tmp_path: Path) -> None:
+    """A run that was killed between the contender and its curve still holds the curve of before."""
+    made, read = curve_run(tmp_path, {0.25: [60], 0.5: [90], 1.0: [120]}, 60)
+    everyone = gather(made, read)
+    assert everyone[0].tuned
+    forecast = forecast_of(made, read, everyone[0], everyone[1:])
+    assert forecast is not None and forecast.value is not None
+    place = made.part("curve", "0.5-7")
+    info = place.contender("lora") or {}
+    place.write_contender("lora", {**info, "settings": {**info["settings"], "epochs": 9}})
+    forecast = forecast_of(made, read, everyone[0], everyone[1:])
+    assert forecast is not None and forecast.value is None and "scored yet" in (forecast.reason or "")
+
+
 def test_no_forecast_has_its_reason(tmp_path: Path) -> None:
     made, read = curve_run(tmp_path, {0.1: [60], 0.5: [90], 1.0: [120]}, 100)
     tuned, other = gather(made, read)

@@ -10,8 +10,9 @@ import pytest
 
 from validators.reading import DataError
 from workbench.data import Dataset, chat_rows, divide, prepare, read_files
-from workbench.experiment import Columns, Experiment
+from workbench.experiment import Experiment
 from workbench.records import Sample
+from workbench.sections import Columns
 
 
 def turn(question: str, answer: str, **more: Any) -> dict[str, Any]:

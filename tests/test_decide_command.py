@@ -33,6 +33,12 @@ def test_the_verdict_again(folder: Path) -> None:
     assert files == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+def test_a_run_folder_below_a_folder_with_an_equals_sign(tmp_path: Path) -> None:
+    run, _ = judged(tmp_path / "lr=1", {"base": BASE, "lora": LORA})
+    done = workbench(HERE, "decide", str(run.folder), "--worth-it", "0.4")
+    assert done.returncode == 0 and done.stdout.startswith("what if   worth_it 0.4"), done.stderr
+
+
 @pytest.mark.parametrize(
     ("flags", "headline", "words"),
     [

@@ -97,6 +97,14 @@ def test_fresh_forgets_the_folds_too(folds: Path) -> None:
     assert run(folds).stderr.count("kept") == 9
 
 
+def test_fresh_with_only_forgets_only_those(folds: Path) -> None:
+    assert run(folds).returncode == 0
+    before = contents(only_run(folds).folder)
+    assert run(folds, "--fresh", "--only", "few-shot").stderr.count("kept") == 0
+    assert run(folds).stderr.count("kept") == 9
+    assert contents(only_run(folds).folder) == before
+
+
 def test_predict_after_folds_says_which_fit_answers(folds: Path) -> None:
     assert run(folds).returncode == 0
     place = str(only_run(folds).folder.relative_to(folds))
@@ -170,6 +178,19 @@ def test_brought_seeds(split: dict[str, Any], tmp_path: Path) -> None:
     before = contents(made.folder)
     again = run(tmp_path)
     assert again.returncode == 0 and contents(made.folder) == before
+
+
+@pytest.mark.parametrize("number", [20, 46, 58, 71, 84])
+def test_killed_inside_a_seed_and_run_again(number: int, tmp_path: Path) -> None:
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+        brought_seeds(tmp_path / name)
+    assert run(tmp_path / "whole").returncode == 0
+    killed = run(tmp_path / "killed", prepare=partial(die_at_write, number))
+    assert killed.returncode == -signal.SIGKILL
+    assert run(tmp_path / "killed").returncode == 0
+    made, whole = (only_run(tmp_path / name).folder for name in ("killed", "whole"))
+    assert contents(made) == contents(whole)
 
 
 def test_seeds_may_come_and_go(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import CHATML, make_tiny_model
+from tests.example_tokenizers import MISTRAL, family, templates, tokenizer_of
 from validators import assets
 from validators.encoding import Encoding, encode
 from validators.examples import Example, Message, parse_example
@@ -58,8 +57,15 @@ WRITES = {
     "qwen3_instruct_2507": ("", "<|im_end|>"),
     "qwen3_vl": ("", "<|im_end|>"),
 }
-# These write a turn otherwise once another follows it: reasoning goes, or another token ends it.
-REWRITES_EARLIER_TURNS = {"gptoss", "qwen3", "qwen3_5_nothink", "qwen3_5_think", "qwen3_6"}
+# These write a turn otherwise once another follows it: what trains of an earlier turn, its end where a model
+# does not stop there left out; None where it is then no continuation of its prompt.
+REWRITES_EARLIER_TURNS = {
+    "gptoss": "<|channel|>final<|message|>the answer",
+    "qwen3": "the answer<|im_end|>",
+    "qwen3_5_nothink": None,
+    "qwen3_5_think": None,
+    "qwen3_6": None,
+}
 # These can train nothing: the fault, as the error names it.
 REFUSED = {
     "deepseek_r1_distill": "continuation of its prompt",
@@ -73,14 +79,6 @@ REFUSED = {
     "nemotron_3_ultra": "continuation of its prompt",
     "smolvlm": "leaves out the text of user messages",
 }
-# As its publisher has it in the tokenizer's settings; the wheel holds no template of this family.
-MISTRAL = (
-    "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}[INST] {{ m['content'] }} [/INST]"
-    "{% else %} {{ m['content'] }}{{ eos_token }}{% endif %}{% endfor %}"
-)
-CONTROL = re.compile(
-    r"<\|[A-Za-z_0-9]+\|?>|<[a-z_]+\|>|<｜[^｜>]+｜>|</?(?:think|tool_call|end_of_utterance)>|<(?:start|end)_of_[a-z]+>"
-)
 
 
 def user(text: str) -> Message:
@@ -95,36 +93,8 @@ ONE = (user("hello"), reply("the answer"))
 TWO = (*ONE, user("and now"), reply("is yes"))
 
 
-def templates() -> Path:
-    spec = importlib.util.find_spec("trl")
-    assert spec is not None and spec.submodule_search_locations
-    return Path(spec.submodule_search_locations[0]) / "chat_templates"
-
-
 def published() -> list[str]:
     return sorted(p.stem for p in templates().glob("*.jinja") if not p.stem.endswith(MARKED))
-
-
-def tokenizer_of(template: str, name: str = "test") -> HuggingFaceTokenizer:
-    """A byte-level tokenizer that knows a template's control tokens; newlines merge as in real vocabularies."""
-    from tokenizers import ByteLevelBPETokenizer
-    from transformers import PreTrainedTokenizerFast
-
-    raw = ByteLevelBPETokenizer()
-    raw.train_from_iterator(["the answer is yes\n\n\n\nhello world\n\n\n\n  and now"] * 3, vocab_size=320)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=raw._tokenizer,
-        bos_token="<BOS>",
-        eos_token="<EOS>",
-        pad_token="<EOS>",
-        additional_special_tokens=sorted(set(CONTROL.findall(template))),
-    )
-    tokenizer.chat_template = template
-    return HuggingFaceTokenizer(name, tokenizer)
-
-
-def family(stem: str) -> HuggingFaceTokenizer:
-    return tokenizer_of((templates() / f"{stem}.jinja").read_text(encoding="utf-8"), stem)
 
 
 def spans(ids: tuple[int, ...], mask: tuple[int, ...], tokenizer: HuggingFaceTokenizer) -> list[str]:
@@ -152,11 +122,12 @@ def test_an_answer_and_its_end_of_turn_train_and_nothing_else(stem: str) -> None
     head, end = WRITES[stem]
     tokenizer = family(stem)
     assert trained(ONE, tokenizer) == [f"{head}the answer{end}"]
-    if stem in REWRITES_EARLIER_TURNS:
+    earlier = REWRITES_EARLIER_TURNS.get(stem, f"{head}the answer{end}")
+    if earlier is None:
         with pytest.raises(TokenizerError, match="message 1 as a continuation"):
             encode(Example(TWO), tokenizer)
     else:
-        assert trained(TWO, tokenizer) == [f"{head}the answer{end}", f"{head}is yes{end}"]
+        assert trained(TWO, tokenizer) == [earlier, f"{head}is yes{end}"]
 
 
 @pytest.mark.parametrize("stem", sorted(REFUSED))

@@ -262,6 +262,18 @@ def test_no_jargon_of_the_validator() -> None:
         assert not [word for word in jargon if word in told(text)]
 
 
+@pytest.mark.parametrize(("key", "read"), [("yes", "True"), ("no", "False"), ("1", "1")])
+def test_a_label_that_yaml_reads_as_no_text_is_told(key: str, read: str, tmp_path: Path) -> None:
+    """As a key of the matrix it would never meet the label "yes" of the data."""
+    text = GOOD + f"metrics: {{options: {{cost_of_error: {{costs: {{{key}: {{till: 2}}}}}}}}}}\n"
+    with pytest.raises(
+        ExperimentError, match=f"cost_of_error.costs: YAML reads the key as {read}, .* quotes"
+    ):
+        Experiment.parse(text, path=tmp_path / "e.yaml")
+    quoted = text.replace(f"{{{key}:", f'{{"{key}":')
+    assert Experiment.parse(quoted, path=tmp_path / "e.yaml").metrics.options["cost_of_error"]["costs"][key]
+
+
 # -- files -----------------------------------------------------------------------------------------
 
 

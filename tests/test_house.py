@@ -18,7 +18,10 @@ PACKAGES = ("validators", "metrics", "workbench", "apps")
 # Every module by its longest prefix here. Imports go to the same or a lower floor.
 FLOORS: dict[int, tuple[str, ...]] = {
     0: ("validators", "metrics"),
-    1: ("experiment", "experiment_file", "settings", "records", "runs", "splits", "data", "models"),
+    1: (
+        *("experiment", "experiment_file", "sections", "settings"),
+        *("files", "records", "runs", "splits", "splitting", "data", "models"),
+    ),
     2: ("answers", "backends", "retrieval", "training"),
     3: ("pairing", "contenders", "judge", "forgetting"),
     4: (

@@ -18,10 +18,11 @@ from typer.testing import CliRunner, Result
 from validators.reading import Row
 from workbench.cli.init import init
 from workbench.data import Dataset, prepare, read_files
-from workbench.experiment import Columns, Experiment
+from workbench.experiment import Experiment
 from workbench.proposal import Wishes, is_small_talk, propose
 from workbench.proposal_columns import ColumnsUnknown, ProposalError, find_columns
 from workbench.proposal_text import detectable, experiment_yaml, folded, samples_to_show, scalar
+from workbench.sections import Columns
 
 WORDS = [
     "pump",

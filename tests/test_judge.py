@@ -508,20 +508,20 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, serve: Any, number: i
 
 def die_at_judgement(number: int) -> None:
     """From now on, SIGKILL this process in the middle of writing its `number`-th judgement."""
-    from workbench import runs
+    from workbench import files
 
-    count, append = 0, runs.Appender.append
+    count, append = 0, files.Appender.append
 
     def dying(self: Any, row: Any) -> None:
         nonlocal count
         count += isinstance(row, Judgement)
         if count == number:
-            self._file.write(runs.row_text(row)[:-7])
+            self._file.write(files.row_text(row)[:-7])
             self._file.flush()
             os.kill(os.getpid(), signal.SIGKILL)
         append(self, row)
 
-    runs.Appender.append = dying  # type: ignore[method-assign]
+    files.Appender.append = dying  # type: ignore[method-assign]
 
 
 def test_the_whole_command_without_torch(tmp_path: Path, serve: Any) -> None:

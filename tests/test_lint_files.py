@@ -163,7 +163,12 @@ def test_rows_that_are_chats_already(tmp_path: Path) -> None:
 
 def test_files_that_cannot_be_read_raise(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_bytes(ROW)
-    for path, words in [("trian.jsonl", "Did you mean 'train.jsonl'"), (".", "Inside are train.jsonl")]:
+    (tmp_path / "empty").mkdir()
+    for path, words in [
+        ("trian.jsonl", "Did you mean 'train.jsonl'"),
+        ("empty", "no data file"),
+        ("*.csv", "no file matches"),
+    ]:
         with pytest.raises(DataError, match=words):
             lint(tmp_path / path)
     with pytest.raises(DataError, match="unknown input format 'chta'"):

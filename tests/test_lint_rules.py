@@ -3,15 +3,17 @@
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from tests.example_tokenizers import made
 from validators import lint
 from validators.linter import LintReport
 from validators.rules import RULES, Rule, RuleError, choose_rules
 from validators.rules.page import Sample, page
-from validators.targets import TARGETS, TargetError, load_target
+from validators.targets import TARGETS, Target, TargetError, load_target
 
 ROOT = Path(__file__).parent.parent
 BY_CODE = {rule.code: rule for rule in RULES}
@@ -34,10 +36,16 @@ def lint_sample(sample: Sample, folder: Path) -> LintReport:
     paths = [folder / name for name in sample.files]
     for path, content in zip(paths, sample.files.values(), strict=True):
         path.write_bytes(content)
-    limits = {key: int(value) for key, value in sample.options.items() if key.startswith("max_")}
-    target = msgspec.structs.replace(load_target(sample.options.get("target", "generic")), **limits)
-    select = [sample.options["select"]] if "select" in sample.options else []
-    return lint(paths, target=target, select=select)
+    given: dict[str, Any] = dict(sample.options)
+    profile = load_target(given.pop("target", "generic"))
+    own = {key: json.loads(given.pop(key)) for key in tuple(given) if key in Target.__struct_fields__}
+    select = [given.pop("select")] if "select" in given else []
+    given |= {key: int(given[key]) for key in ("max_length", "token_limit") if key in given}
+    given |= {"tokenizer": made(given["tokenizer"])} if "tokenizer" in given else {}
+    if "against" in given:
+        given["against"] = folder / given["against"]
+        paths.remove(given["against"])
+    return lint(paths, target=msgspec.structs.replace(profile, **own), select=select, **given)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
@@ -55,9 +63,11 @@ def test_every_page_says_what_and_why(rule: Rule) -> None:
 
 def test_codes_and_names_are_unique_and_in_order() -> None:
     assert len({rule.code for rule in RULES}) == len({rule.name for rule in RULES}) == len(RULES)
-    wanted = (
-        [f"FMT{n:03}" for n in range(1, 16)] + [f"MSG{n:03}" for n in range(1, 21)] + ["DUP001", "DUP003"]
-    )
+    families = {
+        "FMT": 16, "MSG": 20, "TOOL": 11, "PART": 5, "PREF": 4, "RFT": 3, "LEN": 4, "MASK": 6,
+        "DUP": 7, "TEXT": 7, "PII": 5, "BAL": 4,
+    }  # fmt: skip
+    wanted = [f"{family}{n:03}" for family, count in families.items() for n in range(1, count + 1)]
     assert [rule.code for rule in RULES] == wanted
 
 
@@ -65,9 +75,12 @@ def test_the_dirty_sample_holds_one_line_for_each_line_and_row_rule() -> None:
     # Left out on purpose: rules that need a target (FMT014, MSG018) are below, and what a whole file has
     # (BOM FMT002, extension FMT003, size FMT004, counts FMT005 and FMT015, splits DUP003) or what is off
     # by default (MSG020) is shown by the rules' own examples.
-    found = Counter(codes(lint(ROOT / "sample_data/dirty.jsonl")))
-    whole_file = {"FMT002", "FMT003", "FMT004", "FMT005", "FMT015", "DUP003", "MSG020"}
-    expected = set(BY_CODE) - whole_file - {"FMT014", "MSG018"}
+    # The families about what the rows say are planted in generated files.
+    report = lint(ROOT / "sample_data/dirty.jsonl", select=["FMT", "MSG", "DUP001"], ignore=["MSG020"])
+    found = Counter(codes(report))
+    whole_file = {"FMT002", "FMT003", "FMT004", "FMT005", "FMT015", "FMT016", "DUP003", "MSG020"}
+    rows = {code for code in BY_CODE if code.startswith(("FMT", "MSG"))} | {"DUP001"}
+    expected = rows - whole_file - {"FMT014", "MSG018"}
     assert found == dict.fromkeys(expected, 1)
     assert {"FMT014", "MSG018"} <= set(codes(lint(ROOT / "sample_data/dirty.jsonl", target="together")))
 
@@ -158,7 +171,7 @@ def test_a_further_key_does_not_excuse_a_supervised_row(tmp_path: Path) -> None:
 def test_input_format_decides_where_keys_do_not(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", {"prompt": "Hi", "completion": "Yo"}, chat(("user", "Which?")))
     assert codes(lint(path, input_format="chat", ignore=["FMT"])) == ["MSG001", "MSG010"]
-    assert codes(lint(path, input_format="reinforcement", ignore=["FMT"])) == ["MSG001"]
+    assert codes(lint(path, input_format="reinforcement", ignore=["FMT"])) == ["MSG001", "RFT002"]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +217,7 @@ def test_unknown_names_are_refused_with_a_suggestion() -> None:
     ("select", "ignore", "expected"),
     [
         ((), (), [rule.code for rule in RULES if rule.code != "MSG020"]),
-        (("dup",), (), ["DUP001", "DUP003"]),
+        (("dup",), (), [code for code in BY_CODE if code.startswith("DUP")]),
         (("MSG020,FMT007",), (), ["FMT007", "MSG020"]),
         (
             ("MSG",),

@@ -73,6 +73,7 @@ def test_fixed_costs_are_data_labour_every_training_and_the_evaluation(tmp_path:
     for place in (run, run.part("seeds", "8"), run.part("seeds", "9")):
         place.write_contender("lora", info | {"training": {"seconds": 1800}, "seeds": [7, 8, 9]})
         place.write_scores("lora", judged_too)
+        place.write_predictions("lora", run.predictions("lora"))
     made = bill(run, costs={"data_usd": 100, "labour_usd": 200, "gpu_usd_per_hour": 2})
     assert made.training == pytest.approx(3 * 0.5 * 2)
     assert made.evaluation == pytest.approx(3 * (100 * 0.01 + 0.25))

@@ -168,6 +168,21 @@ def test_what_changed_since_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 2 and "few-shot" in done.stderr and "changed since it was scored" in done.stderr
 
 
+def test_leaked_rows_that_the_run_left_out_stay_out(tmp_path: Path) -> None:
+    """The contender is set up from the rows that it was scored with, not refused as if the data had changed."""
+    write_data(tmp_path)
+    rows = rows_of(tmp_path / "data.jsonl")
+    jsonl(tmp_path / "train.jsonl", rows[:20])
+    jsonl(tmp_path / "dev.jsonl", rows[20:22])
+    jsonl(tmp_path / "test.jsonl", rows[18:])  # two rows of train, two of dev
+    files = {"train": "train.jsonl", "dev": "dev.jsonl", "test": "test.jsonl"}
+    experiment(tmp_path, data={**files, "split": {"drop_leaked": True}})
+    done = workbench(tmp_path, "run", "experiment.yaml")
+    assert done.returncode == 0 and len(only_run(tmp_path).samples()) == 8, done.stderr
+    done = predict(tmp_path, "Where is it?", "--contender", "few-shot")
+    assert (done.returncode, done.stdout) == (0, "Where is it?\n"), done.stderr
+
+
 def test_a_moved_experiment_is_named(made: Path, tmp_path: Path) -> None:
     import shutil
 

@@ -10,8 +10,18 @@ import msgspec
 import pytest
 
 from validators.examples import Message, ToolCall
-from workbench.records import ContenderSummary, Difference, Passage, Prediction, Prompt, Sample, Verdict
-from workbench.runs import SCHEMAS, Run, RunError, row_text
+from workbench.files import row_text
+from workbench.records import (
+    SCHEMAS,
+    ContenderSummary,
+    Difference,
+    Passage,
+    Prediction,
+    Prompt,
+    Sample,
+    Verdict,
+)
+from workbench.runs import Run, RunError
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workbench.files import row_text, write_atomic
 from workbench.records import Prediction
-from workbench.runs import Run, RunError, row_text, write_atomic
+from workbench.runs import Run, RunError
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from validators.examples import Message
-from workbench.experiment import Split
 from workbench.records import Sample
+from workbench.sections import Split
 from workbench.splits import classes_of, fold_samples, part_of, split_samples
 
 

@@ -13,12 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.judged_run import TODAY, Answers, judged, marks, run_it, write_experiment
-from workbench.experiment import Decision, Experiment
+from workbench.experiment import Experiment
 from workbench.margins import row_of
 from workbench.money import money
 from workbench.records import Difference, Verdict
 from workbench.runs import Run, RunError
 from workbench.scoring import score_contender
+from workbench.sections import Decision
 from workbench.verdict import decide
 
 HALF, GOOD = Answers(marks(50, 50)), Answers(marks(95, 5), tuned=True)
@@ -327,6 +328,22 @@ def test_one_group_gives_no_interval_and_says_so(tmp_path: Path) -> None:
     assert (verdict.headline, verdict.reason) == ("cant-tell", "need-more-eval-data")
     assert verdict.difference is not None and verdict.difference.interval is None
     assert "more independent samples" in verdict.sentence
+    assert verdict.if_you_must == {}, "every resample of one group is that group"
+    assert verdict.smallest_detectable_effect is None
+
+
+def test_what_could_be_detected_counts_groups_not_samples(tmp_path: Path) -> None:
+    """Every customer is wholly gained or wholly kept: 20 customers of 5 show no more than 20 samples."""
+    base = "".join(mark * 5 for mark in "--++" * 5)
+    contenders = {"base": Answers(base), "lora": Answers("+" * 100, tuned=True)}
+    _, alone = judged(tmp_path / "alone", contenders)
+    _, grouped = judged(tmp_path / "grouped", contenders, groups=[f"c{i // 5}" for i in range(100)])
+    assert alone.smallest_detectable_effect is not None and grouped.smallest_detectable_effect is not None
+    assert grouped.smallest_detectable_effect > 2 * alone.smallest_detectable_effect
+    untuned = {"base": Answers(base), "rag": Answers("+" * 100)}
+    _, alone = judged(tmp_path / "plain", untuned)
+    _, grouped = judged(tmp_path / "planned", untuned, groups=[f"c{i // 5}" for i in range(100)])
+    assert (grouped.smallest_detectable_effect or 0) > (alone.smallest_detectable_effect or 1)
 
 
 def with_likelihoods(run: Run, nats: dict[str, float], metric: str, tokenizer: str = "same") -> None:
@@ -378,6 +395,28 @@ def test_perplexities_of_different_tokenizers_do_not_rank(tmp_path: Path) -> Non
     assert verdict.if_you_must == {}
 
 
+def test_a_value_over_all_samples_may_be_none_over_those_that_both_answered(tmp_path: Path) -> None:
+    """Tokens are known for the answers alone that the other one failed on."""
+    contenders = {"base": Answers(marks(30, 30)), "lora": Answers(marks(50, 0, 10), tuned=True)}
+    run, _ = judged(tmp_path, contenders, metrics={"primary": "perplexity", "also": []})
+    for name in contenders:
+        answers = [
+            msgspec.structs.replace(
+                p,
+                reference_nats=float(i >= 50 or name == "lora"),
+                reference_tokens=int(i >= 50),
+                reference_bytes=1,
+            )
+            for i, p in enumerate(run.predictions(name))
+        ]
+        run.write_predictions(name, answers)
+        run.write_scores(
+            name, score_contender(name, answers, experiment_of(run), ["perplexity"], tokenizer="same")
+        )
+    verdict = verdict_of(run)
+    assert (verdict.headline, verdict.reason) == ("cant-tell", "invalid-comparison")
+
+
 def test_a_likelihood_that_only_one_side_has_is_no_comparison(tmp_path: Path) -> None:
     contenders = {"base": Answers(marks(30, 30)), "lora": Answers(marks(30, 30), tuned=True)}
     run, verdict = judged(tmp_path, contenders, metrics={"primary": "bits_per_byte", "also": []})
@@ -422,9 +461,49 @@ def edit(path: Path, change: Any) -> None:
 def test_different_samples_are_no_comparison(tmp_path: Path) -> None:
     run, _ = judged(tmp_path, {"base": HALF, "lora": GOOD})
     edit(run.contender_folder("lora") / "scores.json", lambda s: s["ids"].reverse())
+    run.write_predictions("lora", run.predictions("lora")[::-1])
     verdict = verdict_of(run)
     assert (verdict.headline, verdict.reason) == ("cant-tell", "invalid-comparison")
     assert "base and lora answered different samples" in verdict.sentence and verdict.if_you_must == {}
+
+
+def test_a_contender_that_wholly_failed_was_not_measured_differently(tmp_path: Path) -> None:
+    """BLEU without any answer says so in its signature; the failures are what is told."""
+    contenders = {"base": HALF, "rag": Answers("!" * 100), "lora": GOOD}
+    _, verdict = judged(tmp_path, contenders, metrics={"primary": "chrf", "also": []})
+    assert verdict.reason == "invalid-comparison"
+    assert "100 answers of lora or rag failed" in verdict.sentence
+
+
+def test_a_run_of_before_keeps_its_contenders(tmp_path: Path) -> None:
+    """Its contender.json lacks the settings that came later: they had their defaults."""
+    run, verdict = judged(tmp_path, {"base": HALF, "lora": GOOD})
+
+    def older(info: dict[str, Any]) -> None:
+        del info["settings"]["usd_per_1000"], info["forgetting"]
+
+    edit(run.contender_folder("lora") / "contender.json", older)
+    scores = run.contender_folder("lora") / "scores.json"
+    edit(scores, lambda s: [metric.pop("scale") for metric in s["metrics"].values()])
+    assert verdict_of(run) == verdict and verdict.tuned == "lora"
+    edit(run.contender_folder("lora") / "contender.json", lambda c: c["settings"].update(tuned=False))
+    assert verdict_of(run).reason == "no-tuned-contender", "these are other settings"
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda folder: (folder / "predictions.jsonl").unlink(), "does not hold the answers"),
+        (lambda folder: edit(folder / "scores.json", lambda s: s.pop("operations")), "it lacks operations"),
+        (lambda folder: edit(folder / "contender.json", lambda c: c.update(kind=None)), "it lacks kind"),
+    ],
+)
+def test_a_damaged_contender_is_named(damage: Any, words: str, tmp_path: Path) -> None:
+    run, _ = judged(tmp_path, {"base": HALF, "lora": GOOD})
+    damage(run.contender_folder("lora"))
+    with pytest.raises(RunError, match=words) as refused:
+        verdict_of(run)
+    assert "lora" in str(refused.value) and "un the experiment again" in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -493,6 +572,11 @@ def test_a_retired_model_leaves_the_race(tmp_path: Path) -> None:
     assert (verdict.headline, verdict.choice) == ("tune", "lora")
     assert "old left the race: its model is served no more" in verdict.caveats
     assert "old" not in verdict.if_you_must
+
+    _, verdict = judged(tmp_path / "both", {"base": HALF, "ft": hosted, "lora": GOOD}, extra=RETIRED)
+    assert (verdict.headline, verdict.choice) == ("tune", "lora")
+    assert "ft left the race: its model is served or can be tuned no more" in verdict.caveats
+    assert "ft" not in verdict.if_you_must
 
     _, verdict = judged(tmp_path / "all", {"old": old, "lora": GOOD}, extra=RETIRED)
     assert (verdict.headline, verdict.reason) == ("cant-tell", "retiring")

@@ -17,9 +17,9 @@ import pytest
 
 from metrics import compare_paired
 from tests.judged_run import Answers, chat, jsonl, judged, label, marks, question, run_it, write_experiment
-from workbench.experiment import Decision
 from workbench.records import Verdict
 from workbench.runs import Run
+from workbench.sections import Decision
 from workbench.verdict import decide
 
 TODAY = date(2026, 11, 20)
@@ -161,6 +161,15 @@ def test_12_better_but_over_the_budget(tmp_path: Path) -> None:
     _, verdict = judged(tmp_path, contenders, decision=decision)
     assert reached(verdict) == ("dont-tune", "over-budget", "base")
     assert "a budget of $800.00" in verdict.flips
+
+
+def test_12_the_budget_that_would_flip_it_is_enough_to_the_cent(tmp_path: Path) -> None:
+    contenders = {"base": Answers(marks(60, 40)), "lora": Answers(marks(90, 10), tuned=True)}
+    decision = {"budget_usd": 10.0, "costs": {"labour_usd": 10.004}}
+    run, verdict = judged(tmp_path, contenders, decision=decision)
+    assert (verdict.reason, verdict.flips) == ("over-budget", ("a budget of $10.01",))
+    again = decide(run, decision=Decision(**{**decision, "budget_usd": 10.01}), today=TODAY)
+    assert (again.headline, again.reason) == ("tune", "quality")
 
 
 def test_13_nothing_untuned_was_scored(tmp_path: Path) -> None:

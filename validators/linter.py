@@ -1,54 +1,76 @@
 """The linter: plan byte ranges, lint each, merge.
 
 `merge` adds up the line numbers, runs the rules over sets and sorts. Memory follows the longest line and
-the number of findings, plus one fingerprint a row.
+the findings that are kept, plus fixed bytes a row for comparing rows.
 """
 
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .findings import Finding, Severity, printable
-from .ranges import Part, Settings, Source, finding, lint_file, lint_line
-from .reading import DataError, Row
+from .columns import Columns
+from .findings import SEVERITIES, Finding, Severity, printable
+from .ignoring import Ignores
+from .inputs import Paths, sources
+from .parts import Checks, Kept, Part, Settings, Source, finding, lint_line
+from .pool import pieces_for, processes, run
+from .ranges import Task, plan_file
+from .rereading import rows_again, rows_held
+from .rows import DataError, Row
 from .rules import SetRule, choose_rules
 from .rules.subjects import FORMAT_NAMES, Collection, FileFacts, Line
+from .statistics import system_prompts
 from .strict_json import Decoded
 from .suggest import did_you_mean
+from .tables import hub_name
 from .targets import Target, load_target
 
 if TYPE_CHECKING:
     from .tokens import Tokenizer
 
-Paths = str | Path | Source | Sequence[str | Path | Source]
-
 
 class FileReport(msgspec.Struct, frozen=True):
-    """One file of a report. `distinct` counts examples that differ in more than case and white space."""
+    """One file of a report.
+
+    `distinct` counts examples that differ in more than case and white space; None where no chosen rule
+    compares rows. `sha256` is that of the bytes on disk, None for what is no file.
+    """
 
     path: str
     sha256: str | None
     format: str | None
     lines: int
     examples: int
-    distinct: int
+    distinct: int | None
     statistics: dict[str, Any]
 
 
 class LintReport(msgspec.Struct, frozen=True):
-    """All findings of a lint, sorted by path, line and code."""
+    """The findings of a lint, sorted by path, line and code.
+
+    `counts` and `fixable` are of all that was found, of which `findings` may hold only the first.
+    """
 
     files: tuple[FileReport, ...]
     findings: tuple[Finding, ...]
+    counts: dict[Severity, int]
+    fixable: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many findings there are."""
+        return sum(self.counts.values())
 
     def count(self, severity: Severity) -> int:
         """How many findings have a severity."""
-        return sum(found.severity == severity for found in self.findings)
+        return self.counts[severity]
 
     def as_dict(self, limit: int = 0) -> dict[str, Any]:
         """The report as the `workbench.lint/1` object, with at most `limit` findings (0: all)."""
@@ -61,7 +83,7 @@ class LintReport(msgspec.Struct, frozen=True):
                 "errors": self.count("error"),
                 "warnings": self.count("warning"),
                 "infos": self.count("info"),
-                "omitted": len(self.findings) - len(shown),
+                "omitted": self.total - len(shown),
             },
         }
 
@@ -76,16 +98,27 @@ def lint(
     against: Paths = (),
     tokenizer: str | Tokenizer | None = None,
     max_length: int | None = None,
+    columns: Columns | None = None,
+    ignores: Ignores | None = None,
+    token_limit: int | None = None,
+    keep: int = 0,
+    jobs: int | None = 1,
 ) -> LintReport:
     """Lint one file or several; several are taken for splits of one dataset and held against each other.
 
-    A path may be a `Source` where the file goes by another name (standard input).
-    `select` and `ignore` name rules or families. `against` are further files to find leaks from. With a
-    tokenizer (or its name) token statistics are counted, cut at `max_length`. Any bytes give findings;
+    A path may be a file, a folder, a pattern, `hf://owner/name`, or a `Source` where a file goes by another
+    name (standard input). `columns` turn table rows into chats. At most `keep` findings are held (0: all),
+    the others counted. `ignores` are rules that are off for some files. `jobs` processes share large files (None: one a processor). `select` and `ignore` name rules or families. `against` are further files to find leaks from. With a
+    tokenizer (or its name) tokens are counted; `token_limit` is what the target or model takes, `max_length` where
+    training cuts. Any bytes give findings;
     raises DataError for a file that cannot be read, RuleError and TargetError for unknown names.
     """
+    files, others = sources(paths), sources(against)
     settings = _settings(target, input_format, select, ignore, tokenizer, max_length)
-    return lint_sources(_sources(paths), settings, _sources(against))
+    settings = replace(
+        settings, columns=columns, keep=keep, ignores=ignores or Ignores(), token_limit=token_limit
+    )
+    return lint_sources(files, settings, others, jobs=processes(jobs))
 
 
 def lint_rows(
@@ -125,20 +158,50 @@ def lint_tables(
     settings = _settings(target, input_format, select, ignore, tokenizer, max_length)
     parts = []
     for path, rows in tables.items():
-        part = Part(FileFacts(path))
+        checks = Checks(settings, path)
+        part = checks.part(FileFacts(path))
         for row in rows:
             part.facts.lines = max(part.facts.lines, row.line)
-            lint_line(Line(row.line, None, Decoded(row.value), settings.target, input_format), settings, part)
+            line = Line(row.line, None, Decoded(row.value), settings.target, input_format)
+            lint_line(line, checks, part)
+        if isinstance(rows, Sequence):
+            part.facts.reread = partial(rows_held, rows)
         parts.append([part])
     return merge(parts, [None] * len(parts), settings, ())
 
 
-def lint_sources(sources: Sequence[Source], settings: Settings, against: Sequence[Source] = ()) -> LintReport:
+def lint_sources(
+    files: Sequence[Source], settings: Settings, against: Sequence[Source] = (), *, jobs: int = 1
+) -> LintReport:
     """Lint files under the names given for them."""
-    parts = [lint_file(source, settings) for source in sources]
-    own = {source.path.resolve() for source in sources}
-    others = [_facts(lint_file(source, settings)) for source in against if source.path.resolve() not in own]
-    return merge(parts, [_sha256(source.path) for source in sources], settings, tuple(others))
+    own = {source.path.resolve() for source in files}
+    others = [source for source in against if source.path.resolve() not in own]
+    tasks = [_plan(source, jobs) for source in (*files, *others)]
+    done = run([task for planned in tasks for task in planned], _for_input(settings, files, jobs), jobs)
+    # Parts are joined as they come: what a range found is not held beside what the file has.
+    joined = [_join(next(done) for _ in planned) for planned in tasks]
+    for part, source in zip(joined, (*files, *others), strict=True):
+        place = source.label if hub_name(source.label) else source.path
+        part.facts.reread = partial(rows_again, place, settings.columns)
+    parts = [[part] for part in joined[: len(files)]]
+    compared = tuple(part.facts for part in joined[len(files) :])
+    return merge(parts, [_sha256(source) for source in files], settings, compared)
+
+
+def _for_input(settings: Settings, files: Sequence[Source], jobs: int) -> Settings:
+    """The settings with the faster token counter, where each process has enough to count."""
+    if settings.tokenizer is None:
+        return settings
+    from .tokens import for_input
+
+    size = sum(source.path.stat().st_size for source in files if source.path.is_file())
+    return replace(settings, tokenizer=for_input(settings.tokenizer, size // jobs))
+
+
+def _plan(source: Source, jobs: int) -> list[Task]:
+    """The tasks of one file: ranges where it can be cut and that pays."""
+    size = 0 if hub_name(source.label) or not source.path.is_file() else source.path.stat().st_size
+    return plan_file(source, pieces_for(size, jobs))
 
 
 def merge(
@@ -148,92 +211,105 @@ def merge(
     against: tuple[FileFacts, ...],
 ) -> LintReport:
     """Join the parts of each file, run the rules over sets, and sort the findings."""
-    findings: list[Finding] = []
-    reports, all_facts = [], []
+    reports, all_facts, kept = [], [], []
     for parts, digest in zip(files, digests, strict=True):
-        findings += _joined(parts)
-        facts = _facts(parts)
-        if _is_reinforcement(parts, settings):
-            facts.formats["reinforcement"] = facts.formats.pop("chat")
-        all_facts.append(facts)
-        reports.append(_file_report(facts, parts, digest, settings))
+        part = _join(iter(parts))
+        kept.append(part.findings)
+        if not _has_reference_fields(part):
+            kept.append(part.unless_reinforcement)
+        elif settings.input_format == "auto":
+            kept.append(part.if_reinforcement)
+            part.facts.formats["reinforcement"] = part.facts.formats.pop("chat")
+        all_facts.append(part.facts)
+        reports.append(_file_report(part, digest, settings))
+    kept.append(of_sets := Kept(settings.keep))
     data = Collection(tuple(all_facts), against)
+    order = {printable(facts.path): i for i, facts in enumerate(all_facts)}
+
+    def place(found: Finding) -> tuple[Any, ...]:
+        first = order.get(found.path, len(order))
+        return first, found.path, found.line or 0, found.code, found.column or 0, found.where or ""
+
     for rule in settings.rules:
         if isinstance(rule, SetRule):
             for fault in rule.check(data, settings.target):
-                findings.append(finding(rule, fault, fault.path or "", settings.target))
-    order = {facts.path: i for i, facts in enumerate(all_facts)}
-    findings.sort(
-        key=lambda f: (order.get(f.path, 0), f.path, f.line or 0, f.code, f.column or 0, f.where or "")
+                if fault.path and rule.code in settings.ignores.codes(fault.path):
+                    continue
+                of_sets.add_anywhere(finding(rule, fault, fault.path or "", settings.target), place)
+    findings = sorted((found for one in kept for found in one.findings), key=place)
+    return LintReport(
+        tuple(reports),
+        tuple(findings[: settings.keep or None]),
+        {severity: sum(one.counts[severity] for one in kept) for severity in SEVERITIES},
+        sum(one.fixable for one in kept),
     )
-    return LintReport(tuple(reports), tuple(findings))
 
 
-def _joined(parts: Sequence[Part]) -> Iterator[Finding]:
-    """A file's findings with its own line numbers, less those that fall away for reinforcement."""
-    reinforcement = _has_reference_fields(parts)
-    base = 0
+def _join(parts: Iterator[Part]) -> Part:
+    """One part of a whole file from those of its ranges, line numbers added up."""
+    whole = next(parts)
     for part in parts:
-        for found in part.findings + ([] if reinforcement else part.unless_reinforcement):
-            moved = None if found.line is None else found.line + base
-            yield msgspec.structs.replace(found, line=moved) if base else found
-        base += part.facts.lines
-
-
-def _facts(parts: Sequence[Part]) -> FileFacts:
-    """One file's facts from those of its parts."""
-    first = parts[0].facts
-    facts = FileFacts(first.path, first.size, first.bom, first.suffix)
-    for part in parts:
-        for name, (count, line) in part.facts.formats.items():
-            before, first_line = facts.formats.get(name, (0, line + facts.lines))
-            facts.formats[name] = (before + count, first_line)
-        for row in part.facts.fingerprints:
-            facts.fingerprints.append(
-                msgspec.structs.replace(row, line=row.line + facts.lines) if facts.lines else row
+        facts, later = whole.facts, part.facts
+        lines = facts.lines
+        whole.findings.join(part.findings, lines)
+        whole.unless_reinforcement.join(part.unless_reinforcement, lines)
+        whole.if_reinforcement.join(part.if_reinforcement, lines)
+        whole.profile.join(part.profile, lines)
+        for role, count in part.ends.items():
+            whole.ends[role] = whole.ends.get(role, 0) + count
+        if whole.reference_keys is None or part.reference_keys is None:
+            whole.reference_keys = (
+                part.reference_keys if whole.reference_keys is None else whole.reference_keys
             )
-        facts.lines += part.facts.lines
-        facts.rows += part.facts.rows
-    return facts
+        else:
+            whole.reference_keys &= part.reference_keys
+        for name, (count, line) in later.formats.items():
+            before, first = facts.formats.get(name, (0, line + lines))
+            facts.formats[name] = (before + count, first)
+        facts.fingerprints.extend(later.fingerprints, lines)
+        facts.texts.join(later.texts, lines)
+        for code, tally in later.tallies.items():
+            facts.tallies[code].join(tally, lines)
+        if facts.tokens is not None and later.tokens is not None:
+            facts.tokens.join(later.tokens, lines)
+        facts.lines += later.lines
+        facts.rows += later.rows
+    return whole
 
 
-def _has_reference_fields(parts: Sequence[Part]) -> bool:
+def _has_reference_fields(part: Part) -> bool:
     """Whether every chat row has the same further key, and more rows end with the user than the assistant."""
-    keys = [part.reference_keys for part in parts if part.reference_keys is not None]
-    ends = {role: sum(part.ends.get(role, 0) for part in parts) for role in ("user", "assistant")}
-    return bool(keys) and bool(frozenset.intersection(*keys)) and ends["user"] > ends["assistant"]
+    return bool(part.reference_keys) and part.ends.get("user", 0) > part.ends.get("assistant", 0)
 
 
-def _is_reinforcement(parts: Sequence[Part], settings: Settings) -> bool:
-    return settings.input_format == "auto" and _has_reference_fields(parts)
-
-
-def _file_report(
-    facts: FileFacts, parts: Sequence[Part], digest: str | None, settings: Settings
-) -> FileReport:
-    statistics: dict[str, Any] = {"no_system": sum(part.no_system for part in parts)}
-    lengths = sorted(length for part in parts for length in part.lengths)
-    if settings.tokenizer is not None:
-        limit = settings.max_length
-        statistics["tokens"] = {
-            "tokenizer": settings.tokenizer.name,
-            "exact": settings.tokenizer.exact,
-            "examples": len(lengths),
-            "uncounted": sum(part.uncounted for part in parts),
-            "total": sum(lengths),
-            "median": lengths[len(lengths) // 2] if lengths else None,
-            "max": lengths[-1] if lengths else None,
-            "over_limit": None if limit is None else sum(length > limit for length in lengths),
-        }
+def _file_report(part: Part, digest: str | None, settings: Settings) -> FileReport:
+    facts, profile = part.facts, part.profile
+    prints = facts.fingerprints
+    compared = bool(len(prints)) or not facts.rows
+    statistics: dict[str, Any] = profile.as_dict()
+    if len(prints):
+        statistics["system_prompts"] = system_prompts(prints.system, prints.line)
+    if facts.tokens is not None:
+        limit = settings.max_length if settings.token_limit is None else settings.token_limit
+        statistics["tokens"] = facts.tokens.as_dict(limit)
     return FileReport(
         path=printable(facts.path),
         sha256=digest,
         format=max(facts.formats, key=lambda name: facts.formats[name][0], default=None),
         lines=facts.lines,
         examples=sum(count for count, _ in facts.formats.values()),
-        distinct=len({row.example for row in facts.fingerprints}),
+        distinct=_distinct(prints.example) if compared else None,
         statistics=statistics,
     )
+
+
+def _distinct(digests: array[int]) -> int:
+    """How many digests differ; by sorting where a set would take much memory."""
+    if len(digests) < 100_000:
+        return len(set(digests))
+    import numpy as np
+
+    return len(np.unique(np.frombuffer(digests, np.uint64)))
 
 
 def _settings(
@@ -257,13 +333,8 @@ def _settings(
     return Settings(profile, choose_rules(tuple(select), tuple(ignore)), input_format, tokenizer, max_length)
 
 
-def _sources(paths: Paths) -> list[Source]:
-    """The files to read; one that is named twice is read once."""
-    given = [paths] if isinstance(paths, (str, Path, Source)) else list(paths)
-    named = [path if isinstance(path, Source) else Source(Path(path), str(path)) for path in given]
-    return list({source.path.resolve(): source for source in reversed(named)}.values())[::-1]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+def _sha256(source: Source) -> str | None:
+    if hub_name(source.label):
+        return None
+    with source.path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,243 +1,212 @@
-"""One byte range of one file: its findings, and what the rules over sets need from it.
+"""Files in byte ranges, and the findings of one range.
 
-A range is linted alone and knows no absolute line numbers, so ranges can go to other processes later.
+`plan` cuts a file, `lint_range` looks at the rows that begin in a range, alone and without knowing where
+it runs; `linter.merge` puts the parts together. A table, a JSON array or a compressed file is one range.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .examples import parse_example
-from .findings import Fault, Finding, printable
-from .fingerprints import fingerprint
-from .reading import BOM, DataError, archive_kind, array_items, container_of, read_head, read_rows
-from .rules import CHATS, LineRule, Rule
-from .rules.subjects import FileFacts, Fingerprint, Line, extra_keys, read_line
-from .strict_json import Decoded, locate
-from .targets import Target
+import msgspec
 
-if TYPE_CHECKING:
-    from .tokens import Tokenizer
+from .blocks import Block, PackedError, blocks, open_data
+from .examples import Example
+from .findings import Fault
+from .fingerprints import of_turns
+from .parts import (
+    Checks,
+    Part,
+    Settings,
+    Source,
+    finding,
+    lint_line,
+    mapped,
+    new_facts,
+    take_tokens,
+)
+from .plain import PlainRow, example_of, order_of, turns_of, value_of
+from .reading import BOM
+from .rules import LineRule, SetRule
+from .rules.subjects import Line, read_line
+from .strict_json import Decoded
+from .suspects import suspects
+from .whole import lint_array, lint_table, lint_unreadable, shape_of, whole_fault
 
-SYSTEM_ROLES = ("system", "developer")
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A file to lint: where its bytes are, and the name to show for it."""
-
-    path: Path
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What every range needs to know."""
-
-    target: Target
-    rules: tuple[Rule, ...]
-    input_format: str = "auto"
-    tokenizer: Tokenizer | None = None
-    max_length: int | None = None
+__all__ = ["Part", "Settings", "Source", "Task", "finding", "lint_range", "lint_task", "plan", "plan_file"]
 
 
-@dataclass(slots=True)
-class Part:
-    """What one range says. Lines count from 1 within the range.
+class Task(msgspec.Struct, frozen=True):
+    """A piece of work: the rows of a file that begin in [lo, hi), or the whole file at once (None)."""
 
-    `unless_reinforcement` are findings that fall away if the file turns out to be for reinforcement.
-    """
-
-    facts: FileFacts
-    findings: list[Finding] = field(default_factory=list)
-    unless_reinforcement: list[Finding] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)
-    uncounted: int = 0
-    no_system: int = 0
-    reference_keys: frozenset[str] | None = None
-    ends: dict[str, int] = field(default_factory=dict)
+    source: Source
+    range: tuple[int, int] | None
 
 
-def lint_file(source: Source, settings: Settings) -> list[Part]:
-    """Lint one file, range by range; a table or a JSON array is one range."""
-    container = container_of(source.path)
-    head = read_head(source.path)
-    if container in ("csv", "parquet"):
-        return [_lint_table(source, settings)]
-    if kind := archive_kind(head):
-        fault = Fault(f"the file is a {kind} archive", "Unpack it first.", line=1)
-        return [_lint_one_fault(source, "FMT001", fault, settings)]
-    if head.startswith(_UTF16):
-        fault = Fault("the file is UTF-16", "Save it as UTF-8: iconv -f UTF-16 -t UTF-8 IN > OUT.", line=1)
-        return [_lint_one_fault(source, "FMT001", fault, settings)]
-    if container == "json" and head.removeprefix(BOM).lstrip().startswith(b"["):
-        return [_lint_array(source, settings)]
-    if head.removeprefix(BOM).lstrip().partition(b"\n")[0].strip() in (b"[", b"{"):
-        cure = "Write one row a line; an array: jq -c '.[]' IN > OUT.jsonl."
-        fault = Fault("the JSON is spread over lines, so no line is a row", cure, line=1)
-        return [_lint_one_fault(source, "FMT007", fault, settings)]
-    return [lint_range(source, lo, hi, settings) for lo, hi in plan(source.path)]
+def plan_file(source: Source, pieces: int = 1) -> list[Task]:
+    """The tasks of one file. Raises DataError for one that cannot be opened."""
+    if shape_of(source) != "lines":
+        return [Task(source, None)]
+    return [Task(source, span) for span in plan(source.path, pieces)]
 
 
 def plan(path: Path, pieces: int = 1) -> list[tuple[int, int]]:
-    """Cut a file into at most `pieces` byte ranges that each begin at the start of a line."""
+    """Cut a file into at most `pieces` byte ranges; a row belongs to the range it begins in."""
     size = path.stat().st_size
-    cuts = {0, size}
-    with path.open("rb") as file:
-        for piece in range(1, pieces):
-            file.seek(size * piece // pieces)
-            file.readline()
-            cuts.add(file.tell())
-    ordered = sorted(cuts)
-    return list(pairwise(ordered)) or [(0, 0)]
+    return list(pairwise(sorted({size * piece // pieces for piece in range(pieces + 1)}))) or [(0, 0)]
 
 
-def lint_range(source: Source, lo: int, hi: int, settings: Settings) -> Part:
-    """Lint the lines that begin in [lo, hi)."""
-    part = Part(_new_facts(source))
-    with source.path.open("rb") as file:
-        file.seek(lo)
-        position = lo
-        while position < hi:
-            raw = file.readline()
-            if not raw:
-                break
-            skipped = 0
-            if position == 0 and raw.startswith(BOM):
-                part.facts.bom = True
-                raw, skipped = raw[len(BOM) :], len(BOM)
-                position += skipped
-            position += len(raw)
+def lint_task(task: Task, settings: Settings) -> Part:
+    """Do one task."""
+    source = task.source
+    if task.range is not None:
+        return lint_range(source, *task.range, settings)
+    shape = shape_of(source)
+    if shape == "table":
+        return lint_table(source, settings)
+    if shape == "array":
+        return lint_array(source, settings)
+    if shape in ("lines", "packed"):
+        return lint_range(source, 0, None, settings)
+    return lint_unreadable(source, shape, settings)
+
+
+def lint_range(source: Source, lo: int, hi: int | None, settings: Settings) -> Part:
+    """Lint the lines that begin in [lo, hi); None: to the end of what may be a compressed file."""
+    checks = Checks(settings, source.label)
+    part = checks.part(new_facts(source))
+    read = 0
+    try:
+        with open_data(source.path) as file:
+            for block in blocks(file, lo, hi, settings.target.max_row_bytes):
+                begins_file = lo == 0 and part.facts.lines == 0 and not part.facts.bom
+                _lint_block(block, checks, part, begins_file)
+                read += len(block.data)
+    except PackedError as error:
+        message = f"the compressed file is broken or cut short: {error}"
+        fault = Fault(message, "Pack or fetch it again.", line=part.facts.lines + 1)
+        whole_fault("FMT001", fault, part, settings)
+        part.facts.lines, part.facts.rows = part.facts.lines + 1, part.facts.rows + 1
+    if hi is None:
+        part.facts.size = read
+    return part
+
+
+def _lint_block(block: Block, checks: Checks, part: Part, begins_file: bool) -> None:
+    """Lint whole lines: all at once where they are plain and clean, else one by one."""
+    data, skipped = block.data, 0
+    if begins_file and data.startswith(BOM):
+        part.facts.bom = True
+        data, skipped = data[len(BOM) :], len(BOM)
+        if not data:
+            return
+    settings = checks.settings
+    cap = settings.target.max_row_bytes
+    if block.length is not None:
+        part.facts.lines += 1
+        lint_line(_too_long(part.facts.lines, data, block.length, settings), checks, part, skipped)
+        return
+    fast = settings.columns is None
+    rows = checks.judge.rows(data) if fast and len(data) <= cap else None
+    if rows is not None:
+        _take_plain(rows, data, checks, part, skipped)
+        return
+    for raw in _lines(data):
+        one = checks.judge.rows(raw) if fast and len(raw) <= cap else None
+        if one is not None:
+            _take_plain(one, raw, checks, part, skipped)
+        else:
             part.facts.lines += 1
-            text = raw.removesuffix(b"\n").removesuffix(b"\r")
-            if not text and not raw:
-                continue
-            line = read_line(part.facts.lines, text, settings.target, settings.input_format)
-            lint_line(line, settings, part, skipped)
-    return part
+            lint_line(_read(part.facts.lines, raw, settings), checks, part, skipped)
+        skipped = 0
 
 
-def _lint_array(source: Source, settings: Settings) -> Part:
-    part = Part(_new_facts(source))
-    data = source.path.read_bytes()
-    part.facts.bom = data.startswith(BOM)
-    part.facts.lines = data.count(b"\n") + (not data.endswith(b"\n"))
-    try:
-        for number, column, raw in array_items(source.path, data):
-            line = read_line(number, raw, settings.target, settings.input_format)
-            lint_line(line, settings, part, column - 1)
-    except DataError:
-        # The array as a whole is broken: its one fault is found as that of one long line.
-        line = read_line(1, data.removeprefix(BOM), settings.target, settings.input_format)
-        lint_line(line, settings, part)
-    return part
+def _lines(data: bytes) -> list[bytes]:
+    """Lines without their newlines; what stands behind the last one is a line only if it has bytes."""
+    lines = data.split(b"\n")
+    return lines[:-1] if not lines[-1] else lines
 
 
-def _lint_table(source: Source, settings: Settings) -> Part:
-    part = Part(_new_facts(source))
-    try:
-        for row in read_rows(source.path):
-            part.facts.lines = max(part.facts.lines, row.line)
-            line = Line(row.line, None, Decoded(row.value), settings.target, settings.input_format)
-            lint_line(line, settings, part)
-    except DataError as error:
-        if part.facts.rows or source.path.stat().st_size:
-            part.facts.rows += 1
-            _whole_file("FMT007", Fault(str(error), "Mend the table where it is broken."), part, settings)
-    return part
+def _read(number: int, raw: bytes, settings: Settings) -> Line:
+    raw = raw.removesuffix(b"\r")
+    if len(raw) > settings.target.max_row_bytes:
+        return _too_long(number, raw, len(raw), settings)
+    return mapped(read_line(number, raw, settings.target, settings.input_format), settings)
 
 
-def _lint_one_fault(source: Source, code: str, fault: Fault, settings: Settings) -> Part:
-    """A file that is wrong as a whole: one finding, where every line would give one."""
-    part = Part(_new_facts(source))
-    part.facts.rows = part.facts.lines = 1
-    _whole_file(code, fault, part, settings)
-    return part
+def _too_long(number: int, head: bytes, length: int, settings: Settings) -> Line:
+    """A line over the cap, of which nothing is known but its length."""
+    line = Line(number, head[:64], Decoded(None, ()), settings.target, settings.input_format)
+    line.length = length
+    return line
 
 
-def lint_line(line: Line, settings: Settings, part: Part, skipped: int = 0) -> None:
-    """Run the line and row rules on one line and take down what the rules over sets need."""
-    path = part.facts.path
-    blank = line.raw is not None and not line.raw.strip(b" \t\r")
-    valued = not (blank or line.decoded.broken)
-    undecided = settings.input_format == "auto" and line.format == "chat" and bool(extra_keys(line.value))
-    for rule in _line_rules(settings.rules, line.format, valued):
-        provisional = undecided and "reinforcement" not in rule.formats and bool(rule.formats)
-        findings = part.unless_reinforcement if provisional else part.findings
-        for fault in rule.check(line, settings.target):
-            findings.append(finding(rule, fault, path, settings.target, line, skipped))
-    if not blank:
-        part.facts.rows += 1
-    if valued and isinstance(line.value, dict):
-        _take_down(line, settings, part)
+def _take_plain(rows: list[PlainRow], data: bytes, checks: Checks, part: Part, skipped: int) -> None:
+    """Take down clean plain rows; only rules about texts may have something to say of them."""
+    facts, settings = part.facts, checks.settings
+    first = facts.lines + 1
+    orders: dict[tuple[str, ...], int] = {}
+    for order in map(order_of, rows):
+        orders[order] = orders.get(order, 0) + 1
+    for order, count in orders.items():
+        name = checks.judge.format_of(order) or "chat"
+        before, line = facts.formats.get(name, (0, first))
+        facts.formats[name] = (before + count, line)
+        part.ends[order[-1]] = part.ends.get(order[-1], 0) + count
+        part.profile.add(order, count)
+    part.reference_keys = frozenset()
+    facts.lines += len(rows)
+    facts.rows += len(rows)
+    if checks.compares:
+        asked = settings.input_format == "reinforcement"
+        for number, row in enumerate(rows, first):
+            turns = turns_of(row)
+            compared = of_turns(turns, number, "", asked)
+            facts.fingerprints.add(compared)
+            facts.texts.take(compared, turns)
+            part.profile.read(turns, compared.example)
+    if checks.measure is not None:
+        _count_plain(rows, data, checks, part, first, skipped)
+    if checks.of_text or checks.tallied_text:
+        _read_texts(rows, data, checks, part, first, skipped)
 
 
-@lru_cache
-def _line_rules(rules: tuple[Rule, ...], row_format: str | None, valued: bool) -> tuple[LineRule, ...]:
-    """The rules that look at a line of this format; without a value only those for raw lines do."""
-    return tuple(
-        rule
-        for rule in rules
-        if isinstance(rule, LineRule)
-        and (rule.scope == "line" or valued)
-        and (not rule.formats or row_format in rule.formats)
-    )
+def _count_plain(
+    rows: list[PlainRow], data: bytes, checks: Checks, part: Part, first: int, skipped: int
+) -> None:
+    """Count the tokens of plain rows, all at once."""
+    settings = checks.settings
+
+    def line_of(number: int) -> tuple[Line, int]:
+        index = number - first
+        decoded = Decoded(value_of(rows[index]))
+        line = Line(number, _lines(data)[index], decoded, settings.target, settings.input_format)
+        return line, 0 if index else skipped
+
+    by_format: dict[str | None, list[Example]] = {}
+    for number, row in enumerate(rows, first):
+        named = checks.judge.format_of(order_of(row))
+        by_format.setdefault(named, []).append(example_of(row, number))
+    for row_format, examples in by_format.items():
+        take_tokens(examples, row_format, checks, part, part.findings, line_of)
 
 
-def _take_down(line: Line, settings: Settings, part: Part) -> None:
-    facts = part.facts
-    if line.format is not None:
-        count, first = facts.formats.get(line.format, (0, line.number))
-        facts.formats[line.format] = (count + 1, first)
-        facts.fingerprints.append(Fingerprint(line.number, *fingerprint(line.value, line.format)))
-    if line.format == "chat":
-        keys = extra_keys(line.value)
-        part.reference_keys = keys if part.reference_keys is None else part.reference_keys & keys
-    if line.roles is not None:
-        part.ends[line.roles[-1]] = part.ends.get(line.roles[-1], 0) + 1
-        part.no_system += not any(role in SYSTEM_ROLES for role in line.roles)
-    if settings.tokenizer is not None and line.format in CHATS:
-        try:
-            part.lengths.append(settings.tokenizer.count_example(parse_example(line.value)))
-        except ValueError:  # no valid chat, or one that the chat template refuses
-            part.uncounted += 1
-
-
-def finding(
-    rule: Rule, fault: Fault, path: str, target: Target, line: Line | None = None, skipped: int = 0
-) -> Finding:
-    """A rule's fault as a finding with its place. `skipped` bytes stand before the line's own."""
-    number, column = (line.number if line else fault.line), None
-    if line is not None and line.raw is not None:
-        offset = fault.offset if fault.offset is not None else locate(line.raw, fault.where or "")
-        before = line.raw[: offset or 0]
-        number = line.number + before.count(b"\n")
-        column = len(before) - before.rfind(b"\n") + (skipped if number == line.number else 0)
-    return Finding(
-        code=rule.code,
-        name=rule.name,
-        severity=fault.severity or target.severity.get(rule.code, rule.severity),
-        path=printable(path),
-        line=number,
-        column=column,
-        where=None if fault.where is None else printable(fault.where),
-        message=printable(fault.message),
-        help=printable(fault.help),
-        fixable=rule.fix == "safe" if fault.fixable is None else fault.fixable,
-    )
-
-
-def _whole_file(code: str, fault: Fault, part: Part, settings: Settings) -> None:
-    """One finding for the file, where every line would give one."""
-    rule = next((rule for rule in settings.rules if rule.code == code), None)
-    if rule is not None:
-        part.findings.append(finding(rule, fault, part.facts.path, settings.target))
-
-
-def _new_facts(source: Source) -> FileFacts:
-    return FileFacts(source.label, source.path.stat().st_size, suffix=source.path.suffix.lower())
+def _read_texts(
+    rows: list[PlainRow], data: bytes, checks: Checks, part: Part, first: int, skipped: int
+) -> None:
+    """Show plain rows to the rules about texts, each rule only the rows that hold its bytes."""
+    settings, path = checks.settings, part.facts.path
+    rules: list[LineRule | SetRule] = [*checks.of_text, *checks.tallied_text]
+    found = suspects(rules, data, lambda: _lines(data), lambda index: value_of(rows[index]))
+    lines = _lines(data) if found else []
+    for index, chosen in sorted(found.items()):
+        decoded = Decoded(value_of(rows[index]))
+        line = Line(first + index, lines[index], decoded, settings.target, settings.input_format)
+        for rule in (rules[number] for number in sorted(chosen)):
+            if isinstance(rule, SetRule):
+                part.facts.tallies[rule.code].add(line)
+            elif not rule.formats or line.format in rule.formats:
+                for fault in rule.check(line, settings.target):
+                    shift = 0 if index else skipped
+                    part.findings.add(finding(rule, fault, path, settings.target, line, shift))

@@ -1,4 +1,4 @@
-"""Rows of a data file, one at a time, and table rows turned into chats.
+"""Rows of a data file, one at a time: JSON Lines, JSON arrays, tables, compressed or not.
 
 Strict on purpose: what reads here has passed the same JSON rules as the lint, and the first fault
 stops with its place and a cure. To see all faults of a file, lint it.
@@ -6,18 +6,32 @@ stops with its place and a cure. To see all faults of a file, lint it.
 
 from __future__ import annotations
 
-import csv
-import string
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from .findings import printable, quoted
+from .blocks import PackedError, blocks, open_data, packing, unpacked_name
+from .columns import Columns, to_chat
+from .findings import printable
+from .rows import DataError, Row
 from .strict_json import decode
 from .suggest import did_you_mean
+from .tables import hub_name, read_csv, read_hub, read_parquet
+
+__all__ = [
+    "Columns",
+    "DataError",
+    "Row",
+    "archive_kind",
+    "array_items",
+    "container_of",
+    "hub_name",
+    "read_head",
+    "read_rows",
+    "to_chat",
+]
 
 Container = Literal["auto", "jsonl", "json", "csv", "parquet"]
 
@@ -30,49 +44,59 @@ SUFFIXES: dict[str, Container] = {
     ".parquet": "parquet",
 }
 BOM = b"\xef\xbb\xbf"
+# A longer row is no example: it is told of, and not read.
+MAX_ROW_BYTES = 64 * 1024 * 1024
 _ARCHIVES = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip", b"BZh": "bzip2"}
 
 
-class DataError(ValueError):
-    """Data that cannot be read; the message names place, fault and cure."""
+def read_rows(path: str | Path, format: Container = "auto", columns: Columns | None = None) -> Iterator[Row]:
+    """Yield the rows of a JSONL, JSON array, CSV, TSV or Parquet file; "auto" goes by the extension.
 
-
-class Row(msgspec.Struct, frozen=True):
-    """One row and where it begins: the 1-based line (for Parquet, which has no lines, the row)."""
-
-    line: int
-    value: dict[str, Any]
-
-
-def read_rows(path: Path, format: Container = "auto") -> Iterator[Row]:
-    """Yield the rows of a JSONL, JSON array, CSV or Parquet file; "auto" goes by the extension.
-
-    CSV cells are text. Raises DataError at the first fault: a missing or empty file, a folder, binary
-    data, bad JSON, a row that is no object, a CSV row with too many or too few cells.
+    All but Parquet may be compressed with gzip or zstd; `hf://owner/name` streams a data set of the hub.
+    `columns` turn rows into chats. CSV cells are text. Raises DataError at the first fault: a missing or
+    empty file, a folder, binary data, bad JSON, a row that is no object, a CSV row with too many or too
+    few cells, a column that is missing or empty.
     """
-    path = Path(path)
-    container = container_of(path) if format == "auto" else format
-    head = read_head(path)
-    if container != "parquet" and (kind := archive_kind(head)):
-        raise DataError(f"{printable(str(path))}: this is a {kind} archive. Unpack it first.")
-    if container != "parquet" and b"\x00" in head:
-        raise DataError(
-            f"{printable(str(path))}: this is binary data (or UTF-16 text). Save it as UTF-8 text."
-        )
-    rows = {"jsonl": _jsonl, "json": _json, "csv": _csv, "parquet": _parquet}[container](path)
+    name, path = hub_name(path), Path(path)
     empty = True
-    for row in rows:
-        empty = False
-        yield row
+    try:
+        for row in read_hub(name) if name else _opened(path, format):
+            empty = False
+            yield row if columns is None else Row(row.line, _chat(path, row, columns))
+    except PackedError as error:
+        reason = f"the compressed file is broken or cut short: {printable(str(error))}"
+        raise DataError(f"{printable(str(path))}: {reason}. Pack or fetch it again.") from error
     if empty:
         raise DataError(
             f"{printable(str(path))}: the file has no rows. Check that this is the file you meant."
         )
 
 
+def _opened(path: Path, format: Container) -> Iterator[Row]:
+    container = container_of(path) if format == "auto" else format
+    head = read_head(path)
+    if container == "parquet":
+        return read_parquet(path)
+    if not packing(head):
+        if kind := archive_kind(head):
+            raise DataError(f"{printable(str(path))}: this is a {kind} archive. Unpack it first.")
+        if b"\x00" in head:
+            raise DataError(
+                f"{printable(str(path))}: this is binary data (or UTF-16 text). Save it as UTF-8 text."
+            )
+    return {"jsonl": _jsonl, "json": _json, "csv": read_csv}[container](path)
+
+
+def _chat(path: Path, row: Row, columns: Columns) -> dict[str, Any]:
+    try:
+        return columns.chat(row.value)
+    except DataError as error:
+        raise DataError(f"{printable(str(path))}:{row.line}: {error}") from None
+
+
 def container_of(path: Path) -> Container:
     """How a file holds its rows, by its extension; anything unknown is read as JSON Lines."""
-    return SUFFIXES.get(path.suffix.lower(), "jsonl")
+    return SUFFIXES.get(unpacked_name(path).suffix.lower(), "jsonl")
 
 
 def read_head(path: Path) -> bytes:
@@ -98,20 +122,45 @@ def archive_kind(head: bytes) -> str | None:
     return next((kind for magic, kind in _ARCHIVES.items() if head.startswith(magic)), None)
 
 
+def row_at(path: str | Path, line: int) -> Row | None:
+    """The row that begins in a line (None: none does); in JSON Lines no other row need be good. Raises DataError."""
+    path = Path(path)
+    if container_of(path) == "jsonl":
+        found = (text for text in _texts(path) if text[0] == line)
+        return next(
+            (Row(number, _object(path, number, skipped, raw)) for number, skipped, raw in found), None
+        )
+    return next((row for row in read_rows(path) if row.line == line), None)
+
+
 def _jsonl(path: Path) -> Iterator[Row]:
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, 1):
-            text = raw.removeprefix(BOM) if number == 1 else raw
-            text = text.rstrip(b"\r\n")
-            if text.strip():
-                yield Row(number, _object(path, number, len(raw.rstrip(b"\r\n")) - len(text), text))
+    yield from (Row(number, _object(path, number, skipped, raw)) for number, skipped, raw in _texts(path))
+
+
+def _texts(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """The lines that are not blank: number, bytes skipped before, and what they hold."""
+    number = 0
+    with open_data(path) as file:
+        for block in blocks(file, 0, None, MAX_ROW_BYTES):
+            if block.length is not None:
+                cure = f"It has {block.length:,} bytes; at most {MAX_ROW_BYTES:,} are read. Split it."
+                raise DataError(f"{printable(str(path))}:{number + 1}: the row is too long. {cure}")
+            # What stands behind the last newline is a line only if it has bytes.
+            for raw in block.data.removesuffix(b"\n").split(b"\n"):
+                number += 1
+                text = (raw.removeprefix(BOM) if number == 1 else raw).rstrip(b"\r")
+                if text.strip():
+                    skipped = len(BOM) if number == 1 and raw.startswith(BOM) else 0
+                    yield number, skipped, text
 
 
 def _json(path: Path) -> Iterator[Row]:
-    data = path.read_bytes()
-    if not data.removeprefix(BOM).lstrip().startswith(b"["):
-        yield from _jsonl(path)
-        return
+    with open_data(path) as file:
+        head = file.read(4096)
+        if not head.removeprefix(BOM).lstrip().startswith(b"["):
+            yield from _jsonl(path)
+            return
+        data = head + file.read()
     for line, column, raw in array_items(path, data):
         yield Row(line, _object(path, line, column - 1, raw))
 
@@ -165,129 +214,3 @@ def _object(path: Path, line: int, skipped: int, raw: bytes) -> dict[str, Any]:
         message = "a row must be a JSON object (in JSON Lines: one object a line)."
         raise DataError(f"{printable(str(path))}:{line}:{skipped + 1}: {message}")
     return decoded.value
-
-
-def _csv(path: Path) -> Iterator[Row]:
-    name = printable(str(path))
-    # csv's own limit of 128 KiB a cell is shorter than many documents.
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=_delimiter(path), strict=True)
-            header = next(reader, None)
-            if header is None:
-                return
-            repeated = sorted({column for column in header if header.count(column) > 1})
-            if repeated:
-                raise DataError(f"{name}:1:1: the column {quoted(repeated[0])} is there twice. Rename one.")
-            begins = reader.line_num + 1
-            for cells in reader:
-                if cells and len(cells) != len(header):
-                    cure = "Quote cells that hold the separator or line breaks."
-                    raise DataError(
-                        f"{name}:{begins}:1: {len(cells)} cells, and the header has {len(header)}. {cure}"
-                    )
-                if cells:
-                    yield Row(begins, dict(zip(header, cells, strict=True)))
-                begins = reader.line_num + 1
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{name}: byte {error.start} of a block is not UTF-8. Save the file as UTF-8."
-        ) from error
-    except csv.Error as error:
-        raise DataError(f"{name}:{reader.line_num}:1: not CSV: {error}. Check the quotes.") from error
-
-
-def _delimiter(path: Path) -> str:
-    if path.suffix.lower() == ".tsv":
-        return "\t"
-    with path.open("rb") as file:
-        header = file.readline()
-    return ";" if header.count(b";") > header.count(b",") else ","
-
-
-def _parquet(path: Path) -> Iterator[Row]:
-    import polars
-
-    try:
-        frame = polars.scan_parquet(path).collect()
-    except Exception as error:  # polars raises a family of its own for what is only a broken file
-        reason = printable(str(error)).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{printable(str(path))}: not a Parquet file that can be read: {reason}.") from error
-    for number, value in enumerate(frame.iter_rows(named=True), 1):
-        yield Row(number, value)
-
-
-def to_chat(
-    value: dict[str, Any],
-    *,
-    input: str | None,
-    output: str | None,
-    template: str | None,
-    system: str | None = None,
-) -> dict[str, Any]:
-    """Turn a table row into a chat row.
-
-    The user's message is the column `input`, or `template` with its `{column}` fields filled in; the
-    reply is the column `output`. Where that holds a list of texts, the first is the reply and the whole
-    list goes to `metadata["references"]`. Every column not used goes to `metadata`. Raises DataError
-    naming a missing column and those there are.
-    """
-    if (input is None) == (template is None):
-        raise DataError("name either an input column or a template, not both and not neither.")
-    used = {output} if output is not None else set()
-    if template is not None:
-        prompt, fields = _fill(template, value)
-        used |= fields
-    else:
-        assert input is not None
-        prompt = _text(_column(value, input), input)
-        used.add(input)
-    metadata = {key: item for key, item in value.items() if key not in used}
-    messages = [{"role": "system", "content": system}] if system is not None else []
-    messages.append({"role": "user", "content": prompt})
-    if output is not None:
-        reply = _column(value, output)
-        if isinstance(reply, list):
-            if not reply or not all(isinstance(item, str) for item in reply):
-                raise DataError(
-                    f"the column {quoted(output)} holds a list; it must hold texts, one at least."
-                )
-            metadata["references"] = list(reply)
-            reply = reply[0]
-        messages.append({"role": "assistant", "content": _text(reply, output)})
-    return {"messages": messages} | ({"metadata": metadata} if metadata else {})
-
-
-def _fill(template: str, value: dict[str, Any]) -> tuple[str, set[str]]:
-    """The template filled in by plain column names: no attributes, indexes, formats or conversions."""
-    text, fields = "", set()
-    try:
-        parts = list(string.Formatter().parse(template))
-    except ValueError as error:
-        raise DataError(
-            f"the template is broken: {error}. A literal brace is written {{{{ or }}}}."
-        ) from error
-    for literal, field, spec, conversion in parts:
-        text += literal
-        if field is None:
-            continue
-        if spec or conversion or not field:
-            raise DataError(f"the template's field {quoted(field)} must be a column's name and nothing else.")
-        text += _text(_column(value, field), field)
-        fields.add(field)
-    return text, fields
-
-
-def _column(value: dict[str, Any], name: str) -> Any:
-    if name not in value:
-        there = ", ".join(quoted(key) for key in value) or "none"
-        raise DataError(f"there is no column {quoted(name)}; there are {there}.{did_you_mean(name, value)}")
-    return value[name]
-
-
-def _text(item: Any, column: str) -> str:
-    if item is None or isinstance(item, (dict, list)):
-        kind = "empty" if item is None else "no text"
-        raise DataError(f"the column {quoted(column)} is {kind} in this row. Fill it, or drop the row.")
-    return item if isinstance(item, str) else str(item)

@@ -29,6 +29,8 @@ _NOT_FINITE = re.compile(rb"-?(?:NaN|Infinity)")
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _KEY_END = re.compile(rb'"[ \t\r\n]*+:')
+# The same without escaped quotes, as in the JSON text of a tool call's arguments.
+_UNESCAPED_KEY_END = re.compile(rb'(?<!\\)(?:\\\\)*+"[ \t\r\n]*+:')
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
 
 _CURES = (
@@ -80,8 +82,10 @@ def decode(raw: bytes) -> Decoded:
     except (ValueError, RecursionError) as error:
         return _decode_broken(raw, error)
     brackets = raw.count(b"{") + raw.count(b"[")
-    if brackets <= MAX_DEPTH and len(_KEY_END.findall(raw)) == _count_keys(value):
-        return Decoded(value)
+    if brackets <= MAX_DEPTH:
+        keys = _count_keys(value)
+        if any(len(ends.findall(raw)) == keys for ends in (_KEY_END, _UNESCAPED_KEY_END)):
+            return Decoded(value)
     # More quote-colon pairs than keys: a repeated key, or a string that holds such a pair.
     return Decoded(value, scan(raw))
 

@@ -5,20 +5,46 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from .assets import ASSETS, AssetError, require, resolve_model, use_tiktoken_vocabularies
-from .examples import Example, Message
+from .chat_templates import HuggingFaceTokenizer, TokenizerError, template_message
+from .examples import Example
+from .fast_tokens import FastCounter, fast_counter
 
-OPENAI_ENCODINGS = ("o200k_base", "cl100k_base")
+__all__ = [
+    "HuggingFaceTokenizer",
+    "OpenAITokenizer",
+    "Tokenizer",
+    "TokenizerError",
+    "for_input",
+    "load_hf_tokenizer",
+    "load_tokenizer",
+    "template_message",
+]
 
+# Each with the name of its vocabulary file in tiktoken's cache, where it has one of its own.
+OPENAI_ENCODINGS = {
+    "o200k_base": "fb374d419588a4632f3f557e76b4b70aebbca790",
+    "cl100k_base": "9b5ad71b2ce5302211f9c61530b329a4922fc6a4",
+    "o200k_harmony": "fb374d419588a4632f3f557e76b4b70aebbca790",
+}
 
-class TokenizerError(ValueError):
-    """A tokenizer or its chat template cannot serve these messages; says which and why."""
+Span = tuple[int, int]
+
+# The published chat formula.
+_EXAMPLE, _MESSAGE, _NAME = 3, 3, 1
+# Of a message's 3, those before its text; what follows the text ends the turn.
+_BEFORE_TEXT = 2
+
+# Counts of texts that come again, such as system prompts, are kept up to these numbers.
+_KEPT_TEXTS, _KEPT_LENGTH = 2_000, 8_000
 
 
 class Tokenizer(Protocol):
@@ -50,116 +76,121 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OpenAITokenizer:
-    """An OpenAI encoding with the published chat formula (3 an example, 3 a message, 1 a name)."""
+    """An OpenAI encoding with the published chat formula.
+
+    3 an example, 3 a message, the tokens of every string value of a message (role, content, name, the id of
+    a tool's answer), 1 more for a name. The formula says nothing of tools: a call counts its name and
+    arguments, a definition its compact JSON; pictures and sounds count nothing. Such rows are estimates
+    (`is_estimate`).
+    """
 
     name: str
     encoding: Any
     kind: Literal["tiktoken"] = "tiktoken"
     exact: bool = True
+    fast: FastCounter | None = None
+    _known: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     def count_text(self, text: str) -> int:
         """Tokens of bare text; control tokens in it count as text."""
         return len(self.encoding.encode_ordinary(text))
 
-    def count_example(self, example: Example) -> int:
-        """Tokens by the chat formula; tool calls and definitions count as their JSON text (an estimate)."""
-        total = 3 + sum(self._count_message(message) for message in example.messages)
-        return total + sum(self.count_text(_compact(tool)) for tool in example.tools)
-
-    def _count_message(self, message: Message) -> int:
-        total = 3 + self.count_text(message.role) + self.count_text(message.text)
-        if message.name:
-            total += 1 + self.count_text(message.name)
-        return total + sum(
-            self.count_text(call.name) + self.count_text(call.arguments) for call in message.tool_calls
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class HuggingFaceTokenizer:
-    """A transformers tokenizer with its chat template, loaded from a local folder."""
-
-    name: str
-    tokenizer: Any
-    kind: Literal["huggingface"] = "huggingface"
-    exact: bool = True
-
-    def count_text(self, text: str) -> int:
-        """Tokens of bare text; control tokens in it count as text."""
-        return len(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+    def count_texts(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of many texts; those that come again are counted once."""
+        known = self._known
+        fresh = list({text: None for text in texts if text not in known})
+        if self.fast is not None:
+            counts = self.fast.count(fresh)
+        else:
+            counts = [len(self.encoding.encode_ordinary(text)) for text in fresh]
+        new = dict(zip(fresh, counts, strict=True))
+        for text in fresh:
+            if len(known) >= _KEPT_TEXTS:
+                break
+            if len(text) <= _KEPT_LENGTH:
+                known[text] = new[text]
+        return [new[text] if text in new else known[text] for text in texts]
 
     def count_example(self, example: Example) -> int:
-        """Tokens of the example as the chat template writes it."""
-        return len(self.text_ids(self.render(example.messages, tools=example.tools)))
+        """Tokens by the chat formula; tool calls and definitions by the stated rule."""
+        return self.count_examples([example])[0]
 
-    def text_ids(self, text: str) -> list[int]:
-        """Token ids of rendered text: the template has written its own BOS, so none is added."""
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
-        return ids
+    def count_examples(self, examples: Sequence[Example]) -> list[int]:
+        """Tokens of each example."""
+        return [total for total, _ in self.measure(examples)]
 
-    def render(
-        self,
-        messages: Sequence[Message],
-        *,
-        tools: Iterable[dict[str, Any]] = (),
-        generation_prompt: bool = False,
-    ) -> str:
-        """The chat template applied to messages, as text. Raises TokenizerError."""
-        if not self.tokenizer.chat_template:
-            raise TokenizerError(
-                f"{self.name} has no chat template, so chat messages cannot be put to it. Use an instruct model, "
-                "or add chat_template.jinja to the model's folder."
+    def measure(self, examples: Sequence[Example]) -> list[tuple[int, list[int]]]:
+        """Tokens of each example, and of each of its replies that trains."""
+        texts: list[str] = []
+        rows: list[tuple[int, int, list[Span]]] = []
+        for example in examples:
+            fixed = _EXAMPLE + _MESSAGE * len(example.messages)
+            replies: list[Span] = []
+            for message in example.messages:
+                begin = len(texts) + 1
+                texts += (message.role, message.content if isinstance(message.content, str) else message.text)
+                if message.tool_calls:
+                    for call in message.tool_calls:
+                        texts += (call.name, call.arguments)
+                if message.role == "assistant" and message.weight != 0:
+                    replies.append((begin, len(texts)))
+                if message.name:
+                    fixed += _NAME
+                    texts.append(message.name)
+                if message.tool_call_id:
+                    texts.append(message.tool_call_id)
+            if example.tools:
+                texts += map(_compact, example.tools)
+            rows.append((fixed, len(texts), replies))
+        counts = self.count_texts(texts)
+        measured, begin = [], 0
+        for fixed, end, replies in rows:
+            measured.append((fixed + sum(counts[begin:end]), [sum(counts[a:b]) for a, b in replies]))
+            begin = end
+        return measured
+
+    def reply_spans(self, example: Example) -> list[tuple[int, int]]:
+        """Where the replies that train stand among the example's tokens, by the formula, as [from, to)."""
+        position = sum(self.count_texts([_compact(tool) for tool in example.tools]))
+        spans = []
+        for message in example.messages:
+            role, text, *named = self.count_texts(
+                [message.role, message.text, *filter(None, (message.name, message.tool_call_id))]
             )
-        plain = [template_message(m) for m in messages]
-        try:
-            text = self._apply([_with_objects(m) for m in plain], tools, generation_prompt)
-        except Exception:  # most templates want a call's arguments as an object, a few as JSON text
-            try:
-                text = self._apply(plain, tools, generation_prompt)
-            except Exception as error:  # templates raise jinja's own errors, each with the template's words
-                roles = ", ".join(m.role for m in messages)
-                raise TokenizerError(
-                    f"the chat template of {self.name} refuses the roles {roles}: {error}"
-                ) from error
-        if any(m.text.strip() not in text for m in messages if m.role == "user"):
-            raise TokenizerError(
-                f"the chat template of {self.name} leaves out the text of user messages (it may expect images). "
-                "Use a template for text."
+            calls = sum(
+                self.count_texts([t for call in message.tool_calls for t in (call.name, call.arguments)])
             )
-        return text
+            begin = position + _BEFORE_TEXT + role + sum(named) + (_NAME if message.name else 0)
+            position = begin + text + calls + _MESSAGE - _BEFORE_TEXT
+            if message.role == "assistant" and message.weight != 0:
+                spans.append((begin, begin + text + calls))
+        return spans
 
-    def _apply(
-        self, messages: list[dict[str, Any]], tools: Iterable[dict[str, Any]], generation_prompt: bool
-    ) -> str:
-        text: str = self.tokenizer.apply_chat_template(
-            messages, tools=list(tools) or None, tokenize=False, add_generation_prompt=generation_prompt
+
+def is_estimate(tokenizer: Tokenizer, example: Example) -> bool:
+    """Whether an example's count rests on a rule that the provider has not published."""
+    if tokenizer.kind == "huggingface":
+        return not tokenizer.exact
+    return (
+        not tokenizer.exact
+        or bool(example.tools)
+        or any(
+            m.tool_calls or (isinstance(m.content, tuple) and any(p.get("type") != "text" for p in m.content))
+            for m in example.messages
         )
-        return text
-
-    def prompt_ids(self, messages: Sequence[Message], *, tools: Iterable[dict[str, Any]] = ()) -> list[int]:
-        """Token ids of a prompt that ends where the assistant's answer begins."""
-        return self.text_ids(self.render(messages, tools=tools, generation_prompt=True))
+    )
 
 
-def template_message(message: Message) -> dict[str, Any]:
-    """A message as chat templates expect it: no training weight, text content as one string."""
-    plain = {k: v for k, v in message.as_dict().items() if k != "weight" and v is not None}
-    return {**plain, "content": message.text}
-
-
-def _with_objects(message: dict[str, Any]) -> dict[str, Any]:
-    """The message with the arguments of its tool calls decoded, where they are JSON objects."""
-    if "tool_calls" not in message:
-        return message
-    calls = []
-    for call in message["tool_calls"]:
-        try:
-            arguments = json.loads(call["function"]["arguments"])
-        except ValueError:
-            arguments = None
-        function = call["function"] | ({"arguments": arguments} if isinstance(arguments, dict) else {})
-        calls.append(call | {"function": function})
-    return message | {"tool_calls": calls}
+def for_input(tokenizer: Tokenizer, input_bytes: int) -> Tokenizer:
+    """The tokenizer with the fast counter, where the input is large enough and the extra `fast` is there."""
+    if not isinstance(tokenizer, OpenAITokenizer) or tokenizer.fast is not None:
+        return tokenizer
+    file = OPENAI_ENCODINGS.get(getattr(tokenizer.encoding, "name", ""))
+    vocabulary = Path(os.environ.get("TIKTOKEN_CACHE_DIR", "")) / (file or "")
+    if file is None or not vocabulary.is_file():
+        return tokenizer
+    fast = fast_counter(tokenizer.encoding, str(vocabulary), input_bytes)
+    return dataclasses.replace(tokenizer, fast=fast) if fast else tokenizer
 
 
 def load_tokenizer(name: str, *, base: Path | None = None, offline: bool = False) -> Tokenizer:

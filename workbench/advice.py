@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from .evidence import Evidence
-from .experiment import Decision, Experiment
+from .experiment import Experiment
 from .margins import high, low
 from .money import money
 from .runs import Run
+from .sections import Decision
 from .table import Facts, Finding, judge, promising
 
 
@@ -53,7 +55,8 @@ def _candidates(facts: Facts, finding: Finding) -> Iterator[tuple[str, dict[str,
         yield f"worth-it over {least:.3g}: not worth tuning then", {"worth_it": _beyond(least, 1), **e}
     bill = facts.bills.get(finding.against or "") or facts.bills[facts.others[0].name]
     if finding.reason == "over-budget":
-        yield f"a budget of ${bill.fixed:,.2f}", {"budget_usd": bill.fixed + 0.01}
+        cents = math.ceil(round(100 * bill.fixed, 6)) / 100
+        yield f"a budget of ${cents:,.2f}", {"budget_usd": max(cents, bill.fixed)}
     yield from _volumes(facts, finding, decision)
 
 

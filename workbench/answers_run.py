@@ -6,6 +6,7 @@ Nothing is asked and no model is loaded: the questions become the test split, ea
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ from validators.suggest import did_you_mean
 from .answers import Answer, Answers, AnswersError
 from .data import prepare, read_files
 from .experiment import Experiment
+from .files import write_atomic
 from .pairing import Paired, listed, pair
-from .runs import write_atomic
-from .settings import Brought
+from .settings import NAME_PATTERN, Brought
 
 # What of an answer goes into a contender's file beside its text.
 _KEPT = (
@@ -87,6 +88,11 @@ def experiment_of(
 
 
 def _check(answers: Mapping[str, Answers], tuned: Sequence[str], metric: str) -> None:
+    for name in answers:
+        if not re.fullmatch(NAME_PATTERN, name):
+            raise AnswersError(
+                f"{name!r} names no contender: letters, digits and . _ + - only, a letter or digit first, at most 64"
+            )
     for name in tuned:
         if name not in answers:
             raise AnswersError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .card import count
 from .evidence import Evidence
 from .experiment import Experiment
-from .gates import CUT_SHARE, LEAK, blocking
+from .gates import CUT_SHARE, blocking, is_leak
 from .licence import licence_caveat
 from .runs import Run
 
@@ -68,7 +68,8 @@ def _dev(case: Case) -> Iterator[str]:
 def _gone(case: Case) -> Iterator[str]:
     for e in case.evidence:
         if e not in case.racing:
-            yield f"{e.name} left the race: its model is served no more"
+            ended = "served or can be tuned" if e.tuned else "served"
+            yield f"{e.name} left the race: its model is {ended} no more"
 
 
 def _small(case: Case) -> Iterator[str]:
@@ -83,7 +84,7 @@ def _answers(case: Case) -> Iterator[str]:
         unscored = int((~e.rows.scored).sum()) - e.summary.errors
         if 0 < unscored < len(e.ids):
             yield f"{unscored} of {len(e.ids)} answers of {e.name} have no {case.experiment.primary}"
-        cut = sum(p.finish_reason == "length" for p in e.predictions)
+        cut = max(sum(p.finish_reason == "length" for p in answers) for answers in e.answers)
         if cut > CUT_SHARE * len(e.ids):
             yield f"{cut} of {len(e.ids)} answers of {e.name} ran into the token limit"
 
@@ -104,7 +105,7 @@ def _missing(case: Case) -> Iterator[str]:
 def _data(case: Case) -> Iterator[str]:
     data = case.experiment.data
     errors = [f for f in case.run.findings() if f["severity"] == "error"]
-    leaked = [f for f in errors if f["code"] == LEAK]
+    leaked = [f for f in errors if is_leak(f["code"], f["severity"])]
     if leaked and data.split.drop_leaked:
         yield f"{sum(f['path'] == data.test for f in leaked)} leaked test rows were left out"
     others = [f for f in errors if f not in leaked and not blocking(f["code"], f["severity"])]

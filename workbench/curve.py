@@ -13,7 +13,7 @@ from metrics.learning_curve import fit_curve
 from metrics.types import bounds
 
 from .designs import curve_contender, curve_points
-from .evidence import Evidence
+from .evidence import Evidence, as_asked
 from .experiment import Experiment
 from .records import Forecast
 from .runs import Run
@@ -61,17 +61,22 @@ def learning_curve(run: Run, experiment: Experiment, settings: FineTuned) -> Lea
     runs: dict[float, list[Rows]] = {}
     for point in curve_points(run, experiment, settings):
         info, scores = point.place.contender(settings.name), point.place.scores(settings.name)
-        if (
-            not info
-            or not info.get("training")
-            or experiment.primary not in (scores or {}).get("metrics", {})
-        ):
+        if not info or not info.get("training") or not _as_asked(info, point.settings, experiment):
+            return None
+        if experiment.primary not in (scores or {}).get("metrics", {}):
             return None
         examples.setdefault(point.fraction, []).append(info["training"]["examples"])
         runs.setdefault(point.fraction, []).append(stored_rows(scores or {}, experiment.primary))
     # Whole clusters are taken, so seeds may differ by a row or two.
     sizes = tuple(round(float(np.mean(found))) for found in examples.values())
     return LearningCurve(sizes, tuple(tuple(found) for found in runs.values()))
+
+
+def _as_asked(info: dict[str, Any], settings: FineTuned, experiment: Experiment) -> bool:
+    """Whether a training was finished under today's recipe; its place says its seed."""
+    seed = {"seed": settings.seed, "seeds": settings.seeds}
+    now = {**info, "settings": {**info["settings"], **seed}}
+    return info["status"] == "success" and as_asked(now, settings, experiment)
 
 
 def _forecast(

@@ -14,8 +14,9 @@ from validators.examples import Example, ExampleError, Message, parse_example
 from validators.reading import DataError, Row, read_rows, to_chat
 from validators.suggest import did_you_mean
 
-from .experiment import Columns, Data, Experiment
+from .experiment import Experiment
 from .records import Sample
+from .sections import Columns, Data
 from .splits import SPLITS, fold_samples, split_samples
 
 
@@ -127,6 +128,32 @@ def crossfit(
     return Division(replace(whole, conversations=every), datasets)
 
 
+def without(
+    experiment: Experiment, rows: Mapping[str, Sequence[Row]], places: Iterable[tuple[str, int | None]]
+) -> dict[str, list[Row]]:
+    """The rows less those at `places`: the file as the experiment names it, and the line."""
+    names, left_out = experiment.data.files, set(places)
+    return {
+        role: [row for row in found if (names[role], row.line) not in left_out]
+        for role, found in rows.items()
+    }
+
+
+def samples_of(path: Path, rows: Sequence[Row], data: Data) -> list[Sample]:
+    """The samples of one file's chat rows, as a run has them. Raises DataError with the faults of the rows."""
+    faults: list[str] = []
+    parts = {"all": _samples(path, rows, data, faults)}
+    _refuse(faults)
+    _number_repeats(parts)
+    return [sample for sample, _ in parts["all"]]
+
+
+def _refuse(faults: Sequence[str]) -> None:
+    if faults:
+        more = f"\n… and {len(faults) - 20} more" if len(faults) > 20 else ""
+        raise DataError("\n".join(faults[:20]) + more)
+
+
 def _read_samples(
     experiment: Experiment, rows: Mapping[str, Sequence[Row]]
 ) -> dict[str, list[tuple[Sample, Example]]]:
@@ -136,9 +163,7 @@ def _read_samples(
     parts: dict[str, list[tuple[Sample, Example]]] = {}
     for role, file_rows in rows.items():
         parts[role] = _samples(experiment.resolve(data.files[role]), file_rows, data, faults)
-    if faults:
-        more = f"\n… and {len(faults) - 20} more" if len(faults) > 20 else ""
-        raise DataError("\n".join(faults[:20]) + more)
+    _refuse(faults)
     _number_repeats(parts)
     return parts
 

@@ -15,6 +15,7 @@ from typing import Any
 from .contenders import is_tuned
 from .contest import Contest
 from .data import Dataset, Division
+from .evidence import on_dev
 from .experiment import Experiment
 from .runs import Run
 from .settings import Brought, Contender, FineTuned
@@ -94,14 +95,7 @@ def curve_contender(run: Run, experiment: Experiment) -> FineTuned | None:
         info = run.contender(settings.name)
         if isinstance(settings, FineTuned) and settings.adapter is None and info is not None:
             trained.append((settings, info))
-    higher = experiment.metric(experiment.primary).higher_is_better
-
-    def on_dev(info: dict[str, Any]) -> float:
-        dev = info.get("dev") or {}
-        value = dev.get("value") if dev.get("metric") == experiment.primary else None
-        return float("-inf") if value is None else (value if higher else -value)
-
-    return max(trained, key=lambda pair: on_dev(pair[1]))[0] if trained else None
+    return max(trained, key=lambda pair: on_dev(pair[1], experiment))[0] if trained else None
 
 
 # -- playing -----------------------------------------------------------------------------------------

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from metrics import Comparison, Rows, compare_paired, score_rows
 from metrics.seeds import compare_seeds
@@ -15,7 +17,7 @@ from metrics.types import Mask
 from .backends import cost_usd
 from .experiment import Experiment, asked_of, learns
 from .records import ContenderSummary, Difference, Prediction
-from .runs import Run
+from .runs import Run, RunError
 from .scoring import stored_rows
 from .settings import Brought, Contender
 
@@ -26,8 +28,8 @@ HOURS_PER_MONTH = 720
 class Evidence:
     """One scored contender. `usd` holds what each sample cost, None where that is unknown.
 
-    `seed_scores` holds scores.json of each training seed, `scores` first. `rows` and `summary` are means
-    over the seeds; `predictions` and `usd` are the first one's.
+    `seed_scores` holds scores.json of each training seed, `scores` first, `seed_predictions` its answers.
+    `rows` and `summary` are means over the seeds; `predictions` and `usd` are the first one's.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Evidence:
     predictions: list[Prediction]
     usd: list[float] | None
     seed_scores: tuple[dict[str, Any], ...] = ()
+    seed_predictions: tuple[list[Prediction], ...] = ()
     training_seconds: float = 0.0
     folds: tuple[int, ...] = ()
     """The fold of each sample, where another fit answered each fold; else empty."""
@@ -47,6 +50,11 @@ class Evidence:
     def seeds(self) -> int:
         """Training seeds that were scored; 0 where nothing was trained here, or how is not known."""
         return len(self.info.get("seeds") or ()) or int(bool(self.info.get("training")))
+
+    @property
+    def answers(self) -> tuple[list[Prediction], ...]:
+        """The answers, seed by seed."""
+        return self.seed_predictions or (self.predictions,)
 
     def of_seeds(self, metric: str) -> tuple[Rows, ...]:
         """The rows of one metric, seed by seed."""
@@ -73,15 +81,15 @@ def gather(run: Run, experiment: Experiment) -> list[Evidence]:
             info is None
             or scores is None
             or info["status"] != "success"
-            or not _as_asked(info, settings, experiment)
+            or not as_asked(info, settings, experiment)
         ):
             continue
         places = [run, *(run.part("seeds", str(seed)) for seed in (info.get("seeds") or [])[1:])]
         seed_scores = [place.scores(settings.name) or {"metrics": {}} for place in places]
         if any(experiment.primary not in scored["metrics"] for scored in seed_scores):
             continue
-        predictions = run.predictions(settings.name)
-        usd = _usd_of_each(predictions, settings, experiment)
+        answers = tuple(_answers(place, settings.name, scores["ids"]) for place in places)
+        usd = _usd_of_each(answers[0], settings, experiment)
         rows = pooled_seeds([stored_rows(scores, experiment.primary) for scores in seed_scores])
         found.append(
             Evidence(
@@ -90,15 +98,27 @@ def gather(run: Run, experiment: Experiment) -> list[Evidence]:
                 info=info,
                 scores=scores,
                 rows=rows,
-                summary=_summary(info, seed_scores, rows, experiment, predictions, usd),
-                predictions=predictions,
+                summary=_summary(info, seed_scores, rows, experiment, answers, usd),
+                predictions=answers[0],
                 usd=usd,
                 seed_scores=tuple(seed_scores),
+                seed_predictions=answers,
                 folds=tuple(fold_of[i] for i in scores["ids"]) if fold_of and learns(settings) else (),
                 training_seconds=sum(map(_training_seconds, (p.contender(settings.name) for p in places))),
             )
         )
     return found
+
+
+def _answers(place: Run, name: str, ids: Sequence[str]) -> list[Prediction]:
+    """The answers that were scored. Raises RunError where others lie there."""
+    answers = place.predictions(name)
+    if [p.id for p in answers] != list(ids):
+        raise RunError(
+            f"{place.contender_folder(name)}: predictions.jsonl does not hold the answers that scores.json is of. "
+            "Run the experiment again."
+        )
+    return answers
 
 
 def pooled_seeds(rows: Sequence[Rows]) -> Rows:
@@ -117,15 +137,19 @@ def _training_seconds(info: dict[str, Any] | None) -> float:
     return ((info or {}).get("training") or {}).get("seconds") or 0.0
 
 
-def _as_asked(info: dict[str, Any], settings: Contender, experiment: Experiment) -> bool:
+def as_asked(info: dict[str, Any], settings: Contender, experiment: Experiment) -> bool:
     """Whether the answers were made under the settings that the experiment has now (`--only` leaves others alone)."""
     if not isinstance(settings, Brought) and info["backend"]:
         asked = asked_of(experiment.backend_of(settings))
         if any(info["backend"].get(key) != value for key, value in asked.items()):
             return False
     unimportant = {"name", "backend"}
-    now = settings.model_dump(mode="json", exclude=unimportant)
-    return now == {key: value for key, value in info["settings"].items() if key not in unimportant}
+    try:
+        # Read as the file's are: a run of before has the defaults of settings that came later.
+        before = type(settings).model_validate({**info["settings"], "name": settings.name})
+    except ValidationError:
+        return False
+    return before.model_dump(exclude=unimportant) == settings.model_dump(exclude=unimportant)
 
 
 def _usd_of_each(
@@ -155,7 +179,7 @@ def _summary(
     seed_scores: Sequence[dict[str, Any]],
     rows: Rows,
     experiment: Experiment,
-    predictions: Sequence[Prediction],
+    answers: Sequence[Sequence[Prediction]],
     usd: list[float] | None,
 ) -> ContenderSummary:
     score, took = _mean_score(seed_scores, rows, experiment), seed_scores[0]["operations"]
@@ -167,8 +191,8 @@ def _summary(
         score=score["value"],
         interval=tuple(score["interval"]) if score["interval"] else None,
         n=score["n"],
-        # What was not rated, or has no likelihood, did not fail.
-        errors=sum(p.error is not None for p in predictions),
+        # What was not rated, or has no likelihood, did not fail. A sample that failed from any seed counts once.
+        errors=sum(any(p.error is not None for p in given) for given in zip(*answers, strict=False)),
         reason=score["reason"],
         usd_per_1000=1000 * float(np.mean(usd)) if usd else None,
         seconds_per_request=took["seconds_per_request"],
@@ -177,20 +201,33 @@ def _summary(
 
 
 def _mean_score(seed_scores: Sequence[dict[str, Any]], rows: Rows, experiment: Experiment) -> dict[str, Any]:
-    """The primary score as stored; of several seeds their mean, with the interval of the mean rows."""
+    """The primary score as stored; of several seeds their mean over the samples that every seed was scored on."""
     stored = [scores["metrics"][experiment.primary] for scores in seed_scores]
     values = [score["value"] for score in stored]
     if len(stored) == 1 or None in values:
         return dict(stored[values.index(None)] if None in values else stored[0])
     metric, seed = experiment.metric(experiment.primary), experiment.data.split.seed
     pooled = score_rows(metric, rows, groups=seed_scores[0]["groups"], seed=seed).as_dict()
-    return pooled | {"value": float(np.mean(values))}
+    if pooled["value"] is None:
+        return pooled
+    means = [
+        stored_rows(scores, experiment.primary).stats[rows.scored].mean(axis=0) for scores in seed_scores
+    ]
+    return pooled | {"value": float(np.mean([rows.reduce(mean) for mean in means]))}
 
 
 def best_first(evidence: Sequence[Evidence], higher_is_better: bool) -> list[Evidence]:
     """By primary score, the best first; those without a score last."""
     sign = -1 if higher_is_better else 1
     return sorted(evidence, key=lambda e: (e.summary.score is None, sign * (e.summary.score or 0.0), e.name))
+
+
+def on_dev(info: Mapping[str, Any], experiment: Experiment) -> float:
+    """How a tuned contender stood on dev, more being better; minus infinity where nobody measured it there."""
+    dev = info.get("dev") or {}
+    value = dev.get("value") if dev.get("metric") == experiment.primary else None
+    higher = experiment.metric(experiment.primary).higher_is_better
+    return -math.inf if value is None else (value if higher else -value)
 
 
 def comparable(tuned: Evidence, other: Evidence, metric: str) -> bool:
@@ -205,18 +242,16 @@ def compare(
     *,
     metric: str | None = None,
     alpha: float | None = None,
-    rows: tuple[Rows, Rows] | None = None,
+    rows: tuple[Sequence[Rows], Sequence[Rows]] | None = None,
 ) -> Comparison | None:
     """Compare `tuned` with `other` over the samples that both answered; the margin counts on the primary metric.
 
-    Where one was trained from several seeds, their means are compared. `rows` of (tuned, other) stand in
-    for those of the first seed: what failed answers might have been. None where the metric has no value or
+    Where one was trained from several seeds, their means are compared. `rows` of (tuned, other), seed by
+    seed, stand in for their own: what failed answers might have been. None where the metric has no value or
     was measured differently for the two.
     """
     metric = metric or experiment.primary
-    b, a = tuned.of_seeds(metric), other.of_seeds(metric)
-    if rows is not None:
-        b, a = (_stood_in(e, own, new) for e, own, new in zip((tuned, other), (b, a), rows, strict=True))
+    b, a = rows or (tuned.of_seeds(metric), other.of_seeds(metric))
     both = _answered_by_both(b, a, tuned, other)
     if both is None:
         return None
@@ -236,21 +271,23 @@ def compare(
     return compare_seeds([r.stats[both] for r in a], [r.stats[both] for r in b], **options)
 
 
-def _stood_in(e: Evidence, own: tuple[Rows, ...], new: Rows) -> tuple[Rows, ...]:
-    """The rows of each seed, the first's replaced; the mean of all seeds stands for no change."""
-    return own if new is e.rows else (new, *own[1:])
-
-
 def _answered_by_both(
     tuned_rows: Sequence[Rows], other_rows: Sequence[Rows], tuned: Evidence, other: Evidence
 ) -> Mask | None:
-    """Which samples both have a score for, from every seed; None where there is none, or nothing compares."""
+    """Which samples both have a score for, from every seed; None where there is none, or nothing compares.
+
+    A corpus metric may have a value over all samples and none over those that both answered.
+    """
     rows = [*other_rows, *tuned_rows]
     kinds = {(r.signature, r.stats.shape) for r in rows}
     if any(r.reason for r in rows) or len(kinds) > 1 or tuned.ids != other.ids:
         return None
     both: Mask = np.logical_and.reduce([r.scored for r in rows])
-    return both if both.any() else None
+    if not both.any():
+        return None
+    with np.errstate(all="ignore"):
+        values = [r.reduce(r.stats[both].mean(axis=0)) for r in rows]
+    return both if np.isfinite(values).all() else None
 
 
 def gain(comparison: Comparison, against: str, higher_is_better: bool) -> Difference:

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from metrics import METRICS, Rows
+from metrics.types import Mask, row_mean
 
 from .evidence import Evidence, compare, gain
 from .experiment import Experiment
@@ -36,9 +37,25 @@ def cut_short(p: Prediction) -> bool:
 
 
 def undecided(e: Evidence, experiment: Experiment) -> list[bool]:
-    """Which answers of a contender are not known: failed ones, and those cut short where the text counts."""
-    text = experiment.metric(experiment.primary).needs == "text"
-    return [p.error is not None or (text and cut_short(p)) for p in e.predictions]
+    """On which samples a contender's answer, from one seed at least, is not known."""
+    return [any(given) for given in zip(*_unknown(e, experiment), strict=True)]
+
+
+def _unknown(e: Evidence, experiment: Experiment) -> list[list[bool]]:
+    """Seed by seed: failed answers, those cut short where the text counts, those that the judge could not rate.
+
+    People rate a part on purpose, so what they left out is no failure.
+    """
+    metric = experiment.metric(experiment.primary)
+    return [
+        [
+            p.error is not None
+            or (metric.needs == "text" and cut_short(p))
+            or (metric.name == "judge" and not rated)
+            for p, rated in zip(answers, rows.scored, strict=True)
+        ]
+        for answers, rows in zip(e.answers, e.of_seeds(metric.name), strict=True)
+    ]
 
 
 def might_change(
@@ -78,21 +95,31 @@ def _row(
     )
 
 
-def filled(e: Evidence, experiment: Experiment, *, best: bool) -> Rows | None:
-    """The primary metric's rows with every unknown answer as good, or as bad, as it can be.
+def filled(e: Evidence, experiment: Experiment, *, best: bool) -> tuple[Rows, ...] | None:
+    """The primary metric's rows, seed by seed, with every unknown answer as good, or as bad, as it can be.
 
-    A good answer is the reference itself, a bad one shares nothing with it. Likelihoods have no such bound: None.
+    None where the metric has no worst value: likelihoods, scores without a scale.
     """
+    seeds = zip(
+        e.answers, e.of_seeds(experiment.primary), np.array(_unknown(e, experiment), dtype=bool), strict=True
+    )
+    found = [_filled(answers, rows, unknown, experiment, best) for answers, rows, unknown in seeds]
+    known = tuple(rows for rows in found if rows is not None)
+    return known if len(known) == len(found) else None
+
+
+def _filled(
+    predictions: Sequence[Prediction], rows: Rows, unknown: Mask, experiment: Experiment, best: bool
+) -> Rows | None:
+    """The rows of one seed. Of a corpus metric a good answer is the reference, a bad one shares nothing with it."""
     metric = experiment.metric(experiment.primary)
-    unknown = np.array(undecided(e, experiment), dtype=bool)
     if not unknown.any():
-        return e.rows
-    if metric.name not in METRICS or metric.needs != "text":
-        if metric.scale not in ENDS or e.rows.stats.shape[1] > 1:
-            return None
+        return rows
+    if metric.scale in ENDS and rows.reduce is row_mean:
         value = ENDS[metric.scale][best == metric.higher_is_better]
-        stats = np.where(unknown[:, None], value, e.rows.stats)
-        return _with(e.rows, stats, e.rows.scored | unknown)
+        return _with(rows, np.where(unknown[:, None], value, rows.stats), rows.scored | unknown)
+    if metric.name not in METRICS or metric.needs != "text":
+        return None
     answers = [
         msgspec.structs.replace(
             p,
@@ -103,7 +130,7 @@ def filled(e: Evidence, experiment: Experiment, *, best: bool) -> Rows | None:
         )
         if open_
         else p
-        for p, open_ in zip(e.predictions, unknown, strict=True)
+        for p, open_ in zip(predictions, unknown, strict=True)
     ]
     rows = measured(metric.name, answers, experiment, tokenizer="")
     if metric.name == "cost_of_error" and not best:

@@ -14,10 +14,11 @@ import numpy as np
 from validators.prices import Price, load_prices
 
 from .evidence import Evidence, comparable
-from .experiment import Decision, Experiment
+from .experiment import Experiment
 from .failures import ENDS, cut_short, might_change, undecided
 from .money import money, surely_cheaper
 from .runs import Run
+from .sections import Decision
 
 # Errors that make scores meaningless; personal data and odd text are caveats instead.
 BLOCKING_FAMILIES = ("FMT", "MSG", "TOOL", "MASK")
@@ -66,6 +67,11 @@ def blocking(code: str, severity: str, *, drop_leaked: bool = False) -> bool:
     return severity == "error" and (code.startswith(BLOCKING_FAMILIES) or code in codes)
 
 
+def is_leak(code: str, severity: str) -> bool:
+    """Whether a finding is a row of dev or test that stands in an earlier split too."""
+    return code == LEAK and severity == "error"
+
+
 def _fix_data(case: Case) -> Gate | None:
     dropped = case.experiment.data.split.drop_leaked
     bad = [f for f in case.run.findings() if blocking(f["code"], f["severity"], drop_leaked=dropped)]
@@ -88,7 +94,8 @@ def _different_samples(case: Case) -> Gate | None:
 
 def _different_conditions(case: Case) -> Gate | None:
     """Same scorer for all; same number format and answer length for the contenders of one kind of backend."""
-    signatures = {e.rows.signature: e.name for e in case.evidence}
+    # One without a value was measured in no way; the next gates tell why.
+    signatures = {e.rows.signature: e.name for e in case.evidence if e.summary.score is not None}
     if len(signatures) > 1:
         told = "; ".join(f"{name}: {signature}" for signature, name in signatures.items())
         return Gate("invalid-comparison", f"the primary metric was measured differently ({told})")
@@ -119,7 +126,7 @@ def _cut_answers(case: Case) -> Gate | None:
     if case.experiment.metric(case.experiment.primary).needs != "text":
         return None
     for e in case.evidence:
-        cut = sum(map(cut_short, e.predictions))
+        cut = max(sum(map(cut_short, answers)) for answers in e.answers)
         if cut > CUT_SHARE * len(e.ids):
             return Gate(
                 "invalid-comparison",
@@ -138,7 +145,7 @@ def _failed_answers(case: Case) -> Gate | None:
     for other in others:
         if not comparable(tuned, other, experiment.primary):
             if _any_error((tuned, other)):
-                return _failures(failed[other.name], tuned, other)
+                return _failures(failed[other.name], tuned, other, experiment.primary)
             silent = next((e for e in (tuned, other) if e.summary.score is None), other)
             return Gate(
                 "invalid-comparison",
@@ -151,7 +158,7 @@ def _failed_answers(case: Case) -> Gate | None:
     changes = might_change(tuned, others, experiment, cheaper=cheaper)
     if changes is None:  # this metric has no worst value to fill in
         changes = total > CUT_SHARE * len(tuned.ids)
-    return _failures(total, tuned, worst) if changes else None
+    return _failures(total, tuned, worst, experiment.primary) if changes else None
 
 
 def _unknown(tuned: Evidence, other: Evidence, experiment: Experiment) -> int:
@@ -167,12 +174,15 @@ def _measured_nowhere(case: Case) -> bool:
 
 
 def _any_error(evidence: Sequence[Evidence]) -> bool:
-    return any(p.error is not None for e in evidence for p in e.predictions)
+    return any(p.error is not None for e in evidence for answers in e.answers for p in answers)
 
 
-def _failures(failed: int, tuned: Evidence, other: Evidence) -> Gate:
+def _failures(failed: int, tuned: Evidence, other: Evidence, primary: str) -> Gate:
     names = f"{tuned.name} or {other.name}"
-    how = "failed" if _any_error((tuned, other)) else "were cut by the token limit"
+    if _any_error((tuned, other)):
+        how = "failed"
+    else:
+        how = "were not rated by the judge" if primary == "judge" else "were cut by the token limit"
     return Gate(
         "invalid-comparison",
         f"{failed} answers of {names} {how}, enough to change the decision; mend the cause and run again",
@@ -189,7 +199,8 @@ def _no_signal(case: Case) -> Gate | None:
         return Gate("no-signal", f"{primary} has no value: {why}")
     if len(case.evidence) < 2:
         return None
-    values = np.concatenate([e.rows.stats[e.rows.scored] for e in case.evidence])
+    measured = [e for e in case.evidence if e.summary.score is not None]
+    values = np.concatenate([e.rows.stats[e.rows.scored] for e in measured])
     scores = {e.summary.score for e in case.evidence if e.summary.score is not None}
     # Rows of a corpus metric differ even where every contender's value is the lowest, or the highest, there is.
     at_an_end = len(scores) == 1 and scores <= set(ENDS.get(case.experiment.metric(primary).scale, ()))

@@ -42,7 +42,9 @@ def harm_of(run: Run, experiment: Experiment, tuned: Evidence, others: Sequence[
     scored = [o for o in others if o.summary.score is not None]
     higher = experiment.metric(experiment.primary).higher_is_better
     best = best_first(scored, higher)[0] if scored else None
-    slices = _changes(slices_of(run.samples(), experiment), tuned, best, experiment) if best else ()
+    samples = run.samples()
+    known = best is not None and [s.id for s in samples] == tuned.ids
+    slices = _changes(slices_of(samples, experiment), tuned, best, experiment) if best and known else ()
     if not slices and forgetting is None:
         return None
     return Harm(against=best.name if best and slices else None, slices=slices, forgetting=forgetting)

@@ -18,7 +18,8 @@ from metrics import Rows, bootstrap_values
 from metrics.types import Array, row_mean
 
 from .evidence import HOURS_PER_MONTH, Evidence, comparable, pooled_seeds
-from .experiment import Decision, Experiment
+from .experiment import Experiment
+from .sections import Decision
 
 # How sure it must be that tuning is the cheaper way.
 SURE = 0.9

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 
-from metrics import bootstrap_values, smallest_detectable_effect, smallest_detectable_effect_from_sd
+from metrics import bootstrap_values, smallest_detectable_effect
+from metrics.types import row_mean
 
-from .evidence import Evidence
+from .evidence import Evidence, compare
 from .experiment import Experiment
 from .runs import Run
 
 # Planning assumes that two contenders disagree on a fifth of the samples.
 PLANNED_DISCORDANT = 0.2
+# An effect lies this many standard errors beyond an interval's half width to be shown in 80 of 100 cases.
+SHOWN_IN_80 = NormalDist().inv_cdf(0.8)
 
 
 def odds_of_best(evidence: Sequence[Evidence], experiment: Experiment) -> dict[str, dict[str, float]]:
@@ -27,6 +32,8 @@ def odds_of_best(evidence: Sequence[Evidence], experiment: Experiment) -> dict[s
         return {}
     if not np.logical_and.reduce([e.rows.scored for e in usable]).any():
         return {}
+    if _groups(usable[0]) == [len(usable[0].ids)]:
+        return {}  # every resample would hold the same one group
     values = bootstrap_values(
         [e.rows for e in usable], groups=usable[0].groups, seed=experiment.data.split.seed
     )
@@ -49,20 +56,26 @@ def smallest_effect(
 ) -> float | None:
     """The smallest gain that 80 of 100 test splits of this size would show, against none.
 
-    From the disagreement that was seen between the tuned contender and the best other one (`others`
-    has the best first); before
-    anything tuned was scored, from an assumed one. Only for metrics that average samples on 0–1.
+    From the interval of the tuned contender against the best other one (`others` has the best first); before
+    anything tuned was scored, from an assumed disagreement. Only for metrics that average samples on 0–1.
     """
     scored = [*([tuned] if tuned else []), *others]
     n = len(scored[0].ids) if scored else len(run.samples())
     alpha = experiment.decision.alpha
     if n < 2 or experiment.metric(experiment.primary).scale != "0-1":
         return None
-    other = others[0] if others else None
-    if tuned is None or other is None or tuned.ids != other.ids or tuned.rows.stats.shape[1] > 1:
-        return smallest_detectable_effect(n, discordant=PLANNED_DISCORDANT, alpha=alpha)
-    both = tuned.rows.scored & other.rows.scored
-    difference = (tuned.rows.stats - other.rows.stats)[both, 0]
-    if len(difference) < 2 or not difference.any():
-        return smallest_detectable_effect(n, discordant=PLANNED_DISCORDANT, alpha=alpha)
-    return smallest_detectable_effect_from_sd(len(difference), float(difference.std(ddof=1)), alpha=alpha)
+    compared = compare(tuned, others[0], experiment) if tuned is not None and others else None
+    if compared is None or tuned is None or tuned.rows.reduce is not row_mean:
+        sizes = _groups(scored[0]) if scored else None
+        return smallest_detectable_effect(n, discordant=PLANNED_DISCORDANT, alpha=alpha, groups=sizes)
+    if compared.interval is None:
+        return None
+    half = (compared.interval[1] - compared.interval[0]) / 2
+    return half * (1 + SHOWN_IN_80 / NormalDist().inv_cdf(1 - alpha / 2))
+
+
+def _groups(e: Evidence) -> list[int] | None:
+    """The sizes of the groups; None where samples are independent."""
+    if all(group is None for group in e.groups):
+        return None
+    return list(Counter(group if group is not None else i for i, group in enumerate(e.groups)).values())

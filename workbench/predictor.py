@@ -14,11 +14,13 @@ from validators.examples import ExampleError, Message, parse_example
 from validators.reading import DataError, read_rows
 
 from .contest import Contest
-from .data import divide, read_files
+from .data import divide, read_files, without
 from .designs import fit_places, replicas
 from .experiment import Experiment
+from .files import open_appender, row_text, write_atomic
+from .gates import is_leak
 from .records import Prediction, Sample
-from .runs import Run, RunError, open_appender, row_text, write_atomic
+from .runs import Run, RunError
 from .settings import Brought, Contender
 
 Step = Callable[[int, int, str], None]
@@ -57,7 +59,11 @@ class Winner:
 
     def answer(self, samples: Sequence[Sample], step: Step) -> Iterator[Prediction]:
         """Yield answers as they come. Raises PredictError where the data has changed since."""
-        division = divide(self.experiment, *read_files(self.experiment))
+        rows, hashes = read_files(self.experiment)
+        if self.experiment.data.split.drop_leaked:
+            leaked = [f for f in self.run.findings() if is_leak(f["code"], f["severity"])]
+            rows = without(self.experiment, rows, [(f["path"], f["line"]) for f in leaked])
+        division = divide(self.experiment, rows, hashes)
         dataset, place = division.fits[0], fit_places(self.run, division)[0]
         if dataset.ids != place.splits():
             raise PredictError(

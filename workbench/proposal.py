@@ -21,9 +21,10 @@ from validators.findings import quoted
 from validators.reading import DataError, Row, to_chat
 from validators.suggest import did_you_mean
 
-from .experiment import TASK_METRICS, Columns, Task
+from .experiment import TASK_METRICS, Task
 from .proposal_columns import ProposalError, find_group, find_references, find_slices
 from .records import Sample
+from .sections import Columns
 from .splits import classes_of
 
 # The smallest gain proposed as worth tuning for, in the unit of the metric's scale.

@@ -11,7 +11,7 @@ from validators.findings import quoted
 from validators.reading import Row
 from validators.suggest import did_you_mean
 
-from .experiment import Columns
+from .sections import Columns
 
 # The likeliest names first; case, spaces and hyphens do not count.
 INPUTS = (

@@ -10,10 +10,10 @@ import yaml
 from metrics import METRICS, smallest_detectable_effect
 from validators.findings import printable
 
-from .experiment import Columns
 from .odds import PLANNED_DISCORDANT
 from .plan import USUAL_FOLDS
 from .proposal import BATCH_SIZE, LEARNING_RATE, Proposal
+from .sections import Columns
 
 # With fewer rows, a fifth of them decides too little.
 FEW_ROWS = 600

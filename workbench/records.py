@@ -8,6 +8,22 @@ import msgspec
 
 from validators.examples import Message
 
+SCHEMAS = {
+    "run": "workbench.run/1",
+    "lint": "workbench.lint/1",
+    "cost": "workbench.cost/1",
+    "splits": "workbench.splits/1",
+    "contender": "workbench.contender/1",
+    "scores": "workbench.scores/1",
+    "comparison": "workbench.comparisons/1",
+    "verdict": "workbench.verdict/1",
+}
+# What every file of a kind holds, of whatever version.
+NEEDED = {
+    "contender": ("name", "kind", "tuned", "backend", "settings", "status"),
+    "scores": ("ids", "groups", "metrics", "operations"),
+}
+
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """One question put to every contender. `id` is a hash of its content."""

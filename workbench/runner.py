@@ -26,7 +26,7 @@ from validators.tokens import load_tokenizer
 from .calibrating import judge_scores
 from .comparisons import compare_all
 from .contest import Contest
-from .data import Dataset, Division, divide, hash_files, read_files
+from .data import Dataset, Division, divide, hash_files, read_files, without
 from .designs import (
     check,
     choose_on_dev,
@@ -39,7 +39,7 @@ from .designs import (
 )
 from .evidence import gather
 from .experiment import Experiment, settings_hash
-from .gates import LEAK, blocking
+from .gates import blocking, is_leak
 from .judging import check_ratings, judge_dev, judge_run, ratings_for
 from .records import Verdict
 from .report import write_report
@@ -108,8 +108,8 @@ def run(session: Session, *, only: Sequence[str] = (), fresh: bool = False) -> t
     """Run an experiment to its verdict and return both. Resumes what an earlier call left unfinished.
 
     Data that cannot be read or split is refused before anything is written; rows with errors lead to the
-    verdict fix-data before anything is spent. `only` names the contenders to run (the others keep what they
-    have). Raises DataError, RunError, AssetError, ContenderError, BackendError, TrainingError; the run folder
+    verdict fix-data before anything is spent. `only` names the contenders to run or to start over (the
+    others keep what they have). Raises DataError, RunError, AssetError, ContenderError, BackendError, TrainingError; the run folder
     then says status "error".
     """
     folder = session.folder
@@ -118,7 +118,8 @@ def run(session: Session, *, only: Sequence[str] = (), fresh: bool = False) -> t
         if fresh:
             for place in (folder, *folder.parts()):
                 for name in place.contenders():
-                    place.remove_contender(name)
+                    if not only or name in only:
+                        place.remove_contender(name)
         _begin(session, folder, checked)
         try:
             verdict = _stages(session, folder, checked, division, only)
@@ -140,18 +141,10 @@ def _examine(session: Session) -> tuple[LintReport, Division | None]:
     if any(blocking(f.code, f.severity, drop_leaked=dropping) for f in checked.findings):
         return checked, None
     session.report.stage("split")
-    rows = _without_leaks(session, checked) if dropping else session.rows
-    return checked, divide(session.experiment, rows, session.hashes)
-
-
-def _without_leaks(session: Session, checked: LintReport) -> dict[str, list[Row]]:
-    """The rows less those of dev and test that the lint found in an earlier split too."""
-    leaked = {(f.path, f.line) for f in checked.findings if f.code == LEAK and f.severity == "error"}
-    names = session.experiment.data.files
-    return {
-        role: [row for row in rows if (names[role], row.line) not in leaked]
-        for role, rows in session.rows.items()
-    }
+    leaked = [(f.path, f.line) for f in checked.findings if is_leak(f.code, f.severity)] if dropping else []
+    return checked, divide(
+        session.experiment, without(session.experiment, session.rows, leaked), session.hashes
+    )
 
 
 def _stages(

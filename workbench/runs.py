@@ -1,19 +1,11 @@
-"""The run folder: the only file that knows its file names.
-
-Writes are atomic (temporary file, fsync, rename); appends are whole lines; a torn last line left by a
-kill is cut on reopening; one process at a time holds the folder's lock.
-"""
+"""The run folder: the only file that knows its file names; one process at a time holds its lock."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import json
-import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,27 +13,24 @@ from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
-from .records import Judgement, Prediction, Prompt, Rating, Sample, Verdict
+from .files import (
+    Appender,
+    append_shared,
+    locked,
+    open_appender,
+    read_json,
+    read_rows,
+    write_atomic,
+    write_json,
+    write_rows,
+)
+from .files import RunError as RunError
+from .records import NEEDED, SCHEMAS, Judgement, Prediction, Prompt, Rating, Sample, Verdict
 
 T = TypeVar("T")
 
 # Cross-fitting's folds, by number; further training seeds, by seed; a learning curve's points, by fraction and seed.
 PartKind = Literal["folds", "seeds", "curve"]
-
-SCHEMAS = {
-    "run": "workbench.run/1",
-    "lint": "workbench.lint/1",
-    "cost": "workbench.cost/1",
-    "splits": "workbench.splits/1",
-    "contender": "workbench.contender/1",
-    "scores": "workbench.scores/1",
-    "comparison": "workbench.comparisons/1",
-    "verdict": "workbench.verdict/1",
-}
-
-
-class RunError(ValueError):
-    """A run folder cannot be read or written; the message says where and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +81,7 @@ class Run:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the folder against a second process. The lock dies with its owner. Raises RunError."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("a") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunError(
-                    f"{self.folder} is in use by another workbench process. Wait for it to end, or stop it first."
-                ) from None
-            for partial in self.folder.rglob(f".*{_PARTIAL}"):
-                partial.unlink()  # left by a writer that was killed
+        with locked(self.folder):
             yield
 
     # -- the whole run ---------------------------------------------------------------------------
@@ -281,14 +261,7 @@ class Run:
         A row is `{id, contender, rating, rater, time}` (0–1) or `{id, a, b, winner, rater, time}`
         (`a`, `b` or `tie`); `id` is a sample's, `time` ISO 8601. A rater's later row replaces the earlier.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "ratings.jsonl"
-        with path.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            _cut_torn_line(path)
-            file.write(row_text(rating).encode("utf-8", errors="replace"))
-            file.flush()
-            os.fsync(file.fileno())
+        append_shared(self.folder / "ratings.jsonl", rating)
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -352,101 +325,18 @@ class Run:
         return (self.contender_folder(name) / file).relative_to(self.folder).as_posix()
 
     def _read_json(self, name: str, kind: str) -> dict[str, Any] | None:
-        path = self.folder / name
-        try:
-            value = msgspec.json.decode(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise RunError(f"{path}: damaged ({error}). Remove it and run the experiment again.") from None
-        schema = value.get("schema") if isinstance(value, dict) else None
-        if schema != SCHEMAS[kind]:
-            raise RunError(
-                f"{path}: schema {schema!r}, this version reads {SCHEMAS[kind]!r}. "
-                "If a newer workbench wrote it, update yours; else it is no file of a run: remove it."
-            )
-        return dict(value)
+        return read_json(self.folder / name, SCHEMAS[kind], NEEDED.get(kind, ()))
 
     def _write_json(self, name: str, kind: str, value: dict[str, Any]) -> None:
-        text = json.dumps({**value, "schema": SCHEMAS[kind]}, **_STRICT, indent=1)
-        write_atomic(self.folder / name, text + "\n")
+        write_json(self.folder / name, SCHEMAS[kind], value)
 
     def _read_rows(self, name: str, row_type: type[T]) -> Iterator[T]:
-        path = self.folder / name
-        if not path.exists():
-            return
-        decoder = msgspec.json.Decoder(row_type)
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.endswith(b"\n"):
-                    return  # torn by a kill: the row never finished
-                try:
-                    yield decoder.decode(line)
-                except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-                    raise RunError(
-                        f"{path}:{number}: damaged row ({error}). Remove the file and run the experiment again."
-                    ) from None
+        return read_rows(self.folder / name, row_type)
 
     def _write_rows(self, name: str, rows: Iterable[Any]) -> None:
-        write_atomic(self.folder / name, "".join(row_text(row) for row in rows))
+        write_rows(self.folder / name, rows)
 
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _PREDICTIONS = {"test": "predictions.jsonl", "dev": "dev-predictions.jsonl"}
 _JUDGEMENTS = {"test": "judgements.jsonl", "dev": "dev-judgements.jsonl"}
-_PARTIAL = ".partial"
-_STRICT: dict[str, Any] = {"sort_keys": True, "ensure_ascii": False, "allow_nan": False}
-
-
-class Appender:
-    """Appends rows to a JSONL file, each flushed whole."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def append(self, row: Any) -> None:
-        """Write one row as a line."""
-        self._file.write(row_text(row))
-        self._file.flush()
-
-
-@contextlib.contextmanager
-def open_appender(path: Path) -> Iterator[Appender]:
-    """Open a JSONL file for appending after cutting a torn last line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _cut_torn_line(path)
-    with path.open("a", encoding="utf-8", errors="replace") as file:  # a model may emit half a surrogate pair
-        yield Appender(file)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def row_text(row: Any) -> str:
-    """One row as a JSON line: strict, sorted keys, no absent fields."""
-    plain = msgspec.to_builtins(row)
-    return json.dumps({k: v for k, v in plain.items() if v is not None}, **_STRICT) + "\n"
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PARTIAL)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _cut_torn_line(path: Path) -> None:
-    if not path.exists():
-        return
-    with path.open("rb+") as file:
-        blob = file.read()
-        if blob and not blob.endswith(b"\n"):
-            file.truncate(blob.rfind(b"\n") + 1)

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from validators.fingerprints import fold
 
-from .experiment import Split
 from .records import Sample
+from .sections import Split
 
 SPLITS = ("train", "dev", "test")
 

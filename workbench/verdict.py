@@ -6,7 +6,6 @@ validity gates in their order, then the decision table; exactly one headline com
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
@@ -14,14 +13,15 @@ from typing import Any
 from .advice import flips, next_step
 from .caveats import caveats
 from .curve import forecast_of
-from .evidence import Evidence, best_first, compare, gather
-from .experiment import Decision, Experiment
+from .evidence import Evidence, best_first, compare, gather, on_dev
+from .experiment import Experiment
 from .gates import Gate, decision_day, first_closed_gate, retired
 from .harm import harm_of
 from .money import Money, money
 from .odds import odds_of_best, smallest_effect
 from .records import Verdict
 from .runs import Run, RunError
+from .sections import Decision
 from .table import Facts, Finding, judge
 
 
@@ -38,13 +38,14 @@ def decide(run: Run, *, decision: Decision | None = None, today: date) -> Verdic
     if decision is not None:
         experiment = experiment.model_copy(update={"decision": decision})
     evidence = gather(run, experiment)
-    tuned, others = _sides(evidence, experiment, decision_day(experiment.decision, today))
+    when = decision_day(experiment.decision, today)
+    tuned, others = _sides(evidence, experiment, when)
     gate = first_closed_gate(run, experiment, evidence, tuned, others, today)
     if gate is None and tuned is not None:
         facts = _facts(run, experiment, tuned, others)
-        return _verdict(run, experiment, evidence, (tuned, others), judge(facts), facts)
+        return _verdict(run, experiment, evidence, (tuned, others), judge(facts), facts, when)
     finding = _closed(gate, run, experiment, others)
-    return _verdict(run, experiment, evidence, (tuned, others), finding, None)
+    return _verdict(run, experiment, evidence, (tuned, others), finding, None, when)
 
 
 def _facts(run: Run, experiment: Experiment, tuned: Evidence, others: Sequence[Evidence]) -> Facts:
@@ -77,13 +78,8 @@ def _sides(
     tuned = [e for e in evidence if e.tuned]
     tuned = [e for e in tuned if retired(e, when) is None] or tuned
     others = [e for e in evidence if not e.tuned and retired(e, when) is None]
-
-    def on_dev(e: Evidence) -> float:
-        dev = e.info.get("dev") or {}
-        value = dev.get("value") if dev.get("metric") == experiment.primary else None
-        return -math.inf if value is None else (value if higher else -value)
-
-    return (max(tuned, key=on_dev) if tuned else None), best_first(others, higher)
+    judged = max(tuned, key=lambda e: on_dev(e.info, experiment)) if tuned else None
+    return judged, best_first(others, higher)
 
 
 def _closed(gate: Gate | None, run: Run, experiment: Experiment, others: Sequence[Evidence]) -> Finding:
@@ -114,10 +110,11 @@ def _verdict(
     sides: tuple[Evidence | None, Sequence[Evidence]],
     finding: Finding,
     facts: Facts | None,
+    when: date,
 ) -> Verdict:
     """Put the figures beside the finding."""
     tuned, others = sides
-    racing = [e for e in evidence if e.tuned or e in others]
+    racing = [e for e in evidence if e is tuned or e in others or (e.tuned and retired(e, when) is None)]
     higher = experiment.metric(experiment.primary).higher_is_better
     differences = tuple(facts.gains.values()) if facts else ()
     reference = finding.choice if finding.headline == "dont-tune" else finding.against

@@ -1,48 +1,106 @@
-"""The dated registry of hosted models: training price, token limit, and how long each can be tuned and served.
+"""The dated registry of hosted models: prices, limits, who can still tune them and how long they are served.
 
-What nobody could be found to state is null, never a guess. One JSON file a provider.
+Every entry is a fact with its source, the day it was read and how sure it is; what nobody could be found
+to state is null with certainty "unknown", never a guess. One JSON file a provider; a user's own file of
+the same form adds models or replaces facts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from functools import cache
 from importlib.resources import files
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 
-PROVIDERS = ("openai", "fireworks", "together")
+from ..suggest import did_you_mean
+
+PROVIDERS = ("openai", "azure", "fireworks", "together")
 # A price older than this is shown as stale.
 STALE_DAYS = 90
 
-Certainty = Literal["documented", "stored copy", "third party", "disputed", "unknown"]
+# "own" is for a user's own file: a contract, an invoice.
+Certainty = Literal["documented", "own", "stored copy", "third party", "disputed", "inferred", "unknown"]
 State = Literal["open", "closing", "closed", "retired", "unknown"]
+Tunable = Literal["open", "existing customers", "closed"]
+
+# What each fact is. USD a million tokens, USD an hour, tokens, dates of the last day.
+FACTS: dict[str, Any] = {
+    "training_usd_per_million": float,
+    "validation_billed": bool,
+    "input_usd_per_million": float,
+    "cached_input_usd_per_million": float,
+    "output_usd_per_million": float,
+    "hosting_usd_per_hour": float,
+    "max_example_tokens": int,
+    "tunable": Tunable,
+    "tunable_until": date,
+    "served_until": date,
+    "region": str,
+    "licence": str,
+}
 
 
-class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One model: USD per million training tokens (billed over all epochs), its limits and its dates.
+class PriceError(ValueError):
+    """A price file is wrong; says where and what to do."""
 
-    `as_of` is the day the price was stated, None where its source carries no date. `tunable_until` is
-    the last day of new jobs, `served_until` the last day of answers; None is not known to end.
+
+class Fact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One fact: what, from where, read when, how sure. `as_of` is the day its source states it for.
+
+    A value is None exactly where certainty is "unknown"; `source` then says where it was looked for.
     """
 
+    value: Any
+    source: str
+    read: date
+    certainty: Certainty
+    as_of: date | None = None
+    note: str | None = None
+
+    def is_stale(self, today: date) -> bool:
+        """Whether the fact is older than STALE_DAYS; a second-hand page without a date is of unknown age."""
+        if self.value is None:
+            return False
+        firsthand = self.certainty in ("documented", "own")
+        stated = self.as_of or (self.read if firsthand else None)
+        return stated is None or (today - stated).days > STALE_DAYS
+
+
+class Price(msgspec.Struct, frozen=True):
+    """One model of the registry: its facts by the names of FACTS."""
+
     model: str
+    provider: str
     aliases: tuple[str, ...]
     tokenizer: str | None
-    max_example_tokens: int | None
-    limit_source: str | None
-    training_usd_per_million: float | None
-    source: str | None
-    as_of: date | None
-    certainty: Certainty
-    note: str | None
-    tunable_until: date | None
-    served_until: date | None
-    status_source: str | None
-    status_as_of: date | None
-    status_certainty: Certainty
-    status_note: str | None
+    facts: dict[str, Fact]
+
+    def value(self, name: str) -> Any:
+        """A fact's value; None where it is not known."""
+        fact = self.facts.get(name)
+        return None if fact is None else fact.value
+
+    @property
+    def max_example_tokens(self) -> int | None:
+        """Where the provider cuts an example."""
+        limit: int | None = self.value("max_example_tokens")
+        return limit
+
+    @property
+    def tunable_until(self) -> date | None:
+        """The last day of new tuning jobs; None is not known to end."""
+        day: date | None = self.value("tunable_until")
+        return day
+
+    @property
+    def served_until(self) -> date | None:
+        """The last day of answers; None is not known to end."""
+        day: date | None = self.value("served_until")
+        return day
 
     def state(self, today: date) -> State:
         """Whether the model can be tuned on a day: closing means yes, until a date that is known."""
@@ -50,28 +108,96 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return "retired"
         if self.tunable_until is not None:
             return "closed" if today > self.tunable_until else "closing"
-        return "unknown" if self.status_as_of is None else "open"
+        tunable: Tunable | None = self.value("tunable")
+        return "unknown" if tunable is None else "closed" if tunable == "closed" else "open"
 
-    def is_stale(self, today: date) -> bool:
-        """Whether the price is older than STALE_DAYS, or of no known date."""
-        if self.training_usd_per_million is None:
-            return False
-        return self.as_of is None or (today - self.as_of).days > STALE_DAYS
+
+class _Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    model: str
+    aliases: tuple[str, ...] = ()
+    tokenizer: str | None = None
+    facts: dict[str, Fact] = {}
 
 
 class _Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A provider's file; `facts` are those that hold for all its models."""
+
     provider: str
     title: str
-    read: date
-    models: tuple[Price, ...]
+    models: tuple[_Model, ...]
+    facts: dict[str, Fact] = {}
 
 
 @cache
-def load_prices() -> dict[str, Price]:
+def load_prices() -> Mapping[str, Price]:
     """All models of the registry by name and alias."""
     prices: dict[str, Price] = {}
     for provider in PROVIDERS:
-        source = (files(__package__) / f"{provider}.json").read_bytes()
-        for price in msgspec.json.decode(source, type=_Provider).models:
-            prices |= dict.fromkeys((price.model, *price.aliases), price)
+        name = f"{provider}.json"
+        prices |= _by_name(_decode((files(__package__) / name).read_bytes(), name), {})
     return prices
+
+
+def with_own(path: str | Path) -> Mapping[str, Price]:
+    """The registry with a user's file over it: its facts replace those of a model of the same name.
+
+    Raises PriceError for a file that cannot be read, an unknown fact, a value of the wrong kind, or an entry
+    without source, read date or certainty.
+    """
+    try:
+        source = Path(path).read_bytes()
+    except OSError as error:
+        raise PriceError(f"{path}: the price file cannot be read: {error.strerror}.") from error
+    known = load_prices()
+    return {**known, **_by_name(_decode(source, str(path)), known)}
+
+
+def _by_name(provider: _Provider, known: Mapping[str, Price]) -> dict[str, Price]:
+    prices: dict[str, Price] = {}
+    for entry in provider.models:
+        before = known.get(entry.model)
+        price = Price(
+            entry.model if before is None else before.model,
+            provider.provider,
+            entry.aliases if before is None else (*before.aliases, *entry.aliases),
+            entry.tokenizer or (before.tokenizer if before else None),
+            {**(before.facts if before else {}), **provider.facts, **entry.facts},
+        )
+        prices |= dict.fromkeys((price.model, *price.aliases), price)
+    return prices
+
+
+def _decode(source: bytes, name: str) -> _Provider:
+    try:
+        provider = msgspec.json.decode(source, type=_Provider)
+    except ValueError as error:
+        raise PriceError(
+            f"{name}: not a price file: {error}. Every fact needs value, source, read and certainty."
+        ) from error
+    models = tuple(
+        msgspec.structs.replace(m, facts=_typed(m.facts, f"{name}: {m.model}")) for m in provider.models
+    )
+    return msgspec.structs.replace(provider, models=models, facts=_typed(provider.facts, name))
+
+
+def _typed(facts: dict[str, Fact], place: str) -> dict[str, Fact]:
+    """The facts with their values checked and in their own types."""
+    typed = {}
+    for name, fact in facts.items():
+        if name not in FACTS:
+            raise PriceError(
+                f"{place}: unknown fact '{name}': known are {', '.join(FACTS)}.{did_you_mean(name, FACTS)}"
+            )
+        if (fact.value is None) != (fact.certainty == "unknown") or not fact.source.strip():
+            raise PriceError(
+                f"{place}: {name}: the value is null exactly where the certainty is 'unknown', and every fact names "
+                "a source (for an unknown one, where it was looked for)."
+            )
+        try:
+            value = None if fact.value is None else msgspec.convert(fact.value, FACTS[name])
+        except ValueError as error:
+            raise PriceError(f"{place}: {name}: {error}.") from error
+        if isinstance(value, (int, float)) and value < 0:
+            raise PriceError(f"{place}: {name}: {value} is negative.")
+        typed[name] = msgspec.structs.replace(fact, value=value)
+    return typed

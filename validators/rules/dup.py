@@ -1,17 +1,31 @@
-"""DUP: duplicates within a file and leakage between files. Docstrings are the rules' pages, as in `fmt`."""
+"""DUP: duplicates within a file and leakage between files. Docstrings are the rules' pages, as in `fmt`.
+
+Exact ones are told by the rows' digests; for near ones the files are read again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from ..findings import Fault, Severity
+from ..leakage import Asked, Index, near_duplicates_of, triples, verbatim_answers
+from ..passages import exchange, spoken
 from ..targets import Target
-from .subjects import Collection, FileFacts
+from .classes import split_of
+from .subjects import Collection, FileFacts, row_format
 
 # A shorter prompt ("hello", "thanks!") may stand in two splits by chance.
 TELLING_WORDS = 8
+# To a greeting of two words different answers are right.
+ASKING_WORDS = 3
+# In a larger file near-duplicates are not looked for: the triples of all rows are held in memory.
+NEAR_BYTES = 16 * 1024 * 1024
+NEAR_ROWS = 20_000
 
 Place = tuple[str, int]
+
+KEEP_APART = "Keep it in one split only; split by group, with duplicates together."
 
 
 def exact_duplicate(data: Collection, target: Target) -> Iterator[Fault]:
@@ -26,12 +40,34 @@ def exact_duplicate(data: Collection, target: Target) -> Iterator[Fault]:
         {"messages": [{"role": "user", "content": "Is dill thirsty?"}, {"role": "assistant", "content": "Less so."}]}
     """
     for file in data.files:
-        first: dict[bytes, int] = {}
-        for row in file.fingerprints:
-            line = first.setdefault(row.example, row.line)
-            if line != row.line:
-                cure = "Keep one; if it matters more than others, say so with more varied rows."
-                yield Fault(f"the same example as line {line}", cure, path=file.path, line=row.line)
+        lines = file.fingerprints.line
+        for row, first in _repeats(file):
+            cure = "Keep one; if it matters more than others, say so with more varied rows."
+            yield Fault(f"the same example as line {lines[first]}", cure, path=file.path, line=lines[row])
+
+
+def near_duplicate(data: Collection, target: Target) -> Iterator[Fault]:
+    """An example is nearly the same as an earlier one: 80 % of their runs of three words are shared.
+
+    Runs that a fifth of the rows share are the form's and do not count. Every such pair is found and checked;
+    files over 16 MiB are left out.
+    Why: near copies weigh like repeated rows, and a random split puts one in training and one in the test.
+    Bad:
+        {"messages": [{"role": "user", "content": "The pump of my Sprig Duo has been humming all night since I refilled the tank on Monday, and the mint beside the window droops. What should I look at first?"}, {"role": "assistant", "content": "At the float sensor."}]}
+        {"messages": [{"role": "user", "content": "The pump of my Sprig Duo has been humming all night since I refilled the tank on Monday, and the dill beside the window droops. What should I look at first?"}, {"role": "assistant", "content": "At the float sensor."}]}
+    Good:
+        {"messages": [{"role": "user", "content": "The pump of my Sprig Duo has been humming all night. What should I look at first?"}, {"role": "assistant", "content": "At the float sensor."}]}
+        {"messages": [{"role": "user", "content": "The lamp of my Sprig Mini has been blinking all day. What should I look at first?"}, {"role": "assistant", "content": "At the plug."}]}
+    """
+    for file in data.files:
+        if file.reread is None or (file.size or 0) > NEAR_BYTES or len(file.fingerprints) > NEAR_ROWS:
+            continue
+        again = {file.fingerprints.line[row] for row, _ in _repeats(file)}
+        rows = ((line, found.prompt | found.reply) for line, found in _documents(file) if line not in again)
+        for match in near_duplicates_of(rows):
+            cure = "Keep one, or make them differ in what counts; at least keep them in one split."
+            message = f"{match.similarity:.0%} the same as line {match.other}"
+            yield Fault(message, cure, path=file.path, line=match.key)
 
 
 def split_leak(data: Collection, target: Target) -> Iterator[Fault]:
@@ -47,35 +83,243 @@ def split_leak(data: Collection, target: Target) -> Iterator[Fault]:
         == test.jsonl
         {"messages": [{"role": "user", "content": "Does the pump have to run at night as well?"}, {"role": "assistant", "content": "Yes."}]}
     """
-    examples: dict[bytes, Place] = {}
-    prompts: dict[bytes, Place] = {}
-    for file in data.against:
-        _remember(file, examples, prompts)
+    for file, earlier in _pairs(data):
+        prints = file.fingerprints
+        for row, what, place in _exact_leaks(file, earlier):
+            by_chance = what == "prompt" and prints.words[row] < TELLING_WORDS
+            severity: Severity | None = "warning" if by_chance else None
+            message = f"the same {what} stands in another split ({_name(place)})"
+            yield Fault(message, KEEP_APART, path=file.path, line=prints.line[row], severity=severity)
+
+
+def near_leak(data: Collection, target: Target) -> Iterator[Fault]:
+    """An example, or its prompt of 8 words or more, stands in two splits in nearly the same words.
+
+    Counted as for near-duplicates in one file, whatever the size of the files.
+    Why: a test row that was trained on in other words still measures memory.
+    Bad:
+        {"messages": [{"role": "user", "content": "The pump of my Sprig Duo has been humming all night since I refilled the tank on Monday, and the mint beside the window droops. What should I look at first?"}, {"role": "assistant", "content": "At the float sensor."}]}
+        == test.jsonl
+        {"messages": [{"role": "user", "content": "The pump of my Sprig Duo has been humming all night since I refilled the tank on Monday, and the dill beside the window droops. What should I look at first?"}, {"role": "assistant", "content": "The tank."}]}
+    Good:
+        {"messages": [{"role": "user", "content": "The pump of my Sprig Duo has been humming all night. What should I look at first?"}, {"role": "assistant", "content": "At the float sensor."}]}
+        == test.jsonl
+        {"messages": [{"role": "user", "content": "The lamp of my Sprig Mini has been blinking all day. What should I look at first?"}, {"role": "assistant", "content": "At the plug."}]}
+    """
+    for file, earlier in _pairs(data):
+        exact = {file.fingerprints.line[row] for row, _, _ in _exact_leaks(file, earlier)}
+        best: dict[int, tuple[float, str, Place]] = {}
+        for other in earlier:
+            for line, similarity, what, place in _near(file, other):
+                if line not in exact and (line not in best or similarity > best[line][0]):
+                    best[line] = (similarity, what, (other.path, place))
+        for line, (similarity, what, where) in sorted(best.items()):
+            message = f"the {what} is {similarity:.0%} the same as one in another split ({_name(where)})"
+            yield Fault(message, KEEP_APART, path=file.path, line=line)
+
+
+def conflicting_answers(data: Collection, target: Target) -> Iterator[Fault]:
+    """One prompt has different answers. Prompts of one or two words are left out.
+
+    Why: the model cannot learn both; where several answers are right, train on preferences or say what decides.
+    Bad:
+        {"messages": [{"role": "user", "content": "How tall is dill?"}, {"role": "assistant", "content": "60 cm."}]}
+        {"messages": [{"role": "user", "content": "how tall is  dill?"}, {"role": "assistant", "content": "A metre."}]}
+    Good:
+        {"messages": [{"role": "user", "content": "How tall is dill?"}, {"role": "assistant", "content": "60 cm."}]}
+        {"messages": [{"role": "user", "content": "How tall is mint?"}, {"role": "assistant", "content": "50 cm."}]}
+    """
+    import numpy as np
+
     for file in data.files:
-        yield from _leaks(file, examples, prompts)
-        _remember(file, examples, prompts)
+        prints = file.fingerprints
+        prompt, reply = _column(prints.prompt), _column(prints.reply)
+        rows = np.flatnonzero((prompt != 0) & (reply != 0) & (_column(prints.words) >= ASKING_WORDS))
+        if "preference" in file.formats or not len(rows):
+            continue
+        _, first, group = np.unique(prompt[rows], return_index=True, return_inverse=True)
+        before = rows[first[group]]
+        for row, other in zip(rows, before, strict=True) if len(first) < len(rows) else ():
+            if reply[row] != reply[other]:
+                cure = "Keep the right answer, or put what decides between them into the prompt."
+                message = f"the same prompt as line {prints.line[other]}, and another answer"
+                yield Fault(message, cure, path=file.path, line=prints.line[row])
 
 
-def _leaks(file: FileFacts, examples: dict[bytes, Place], prompts: dict[bytes, Place]) -> Iterator[Fault]:
-    cure = "Keep it in one split only; split by group, with duplicates together."
-    for row in file.fingerprints:
-        if row.example in examples:
-            place = _name(examples[row.example])
-            yield Fault(
-                f"the same example stands in another split ({place})", cure, path=file.path, line=row.line
+def padded_to_minimum(data: Collection, target: Target) -> Iterator[Fault]:
+    """There are rows enough for the target, but fewer distinct rows than its minimum.
+
+    Why: the target takes the file, but copies teach nothing; the minimum is there since fewer are too few.
+    With: select=DUP006; target=openai
+    Bad:
+        6 × {"messages": [{"role": "user", "content": "How tall is plant <n>?"}, {"role": "assistant", "content": "About <n> cm."}]}
+        6 × {"messages": [{"role": "user", "content": "How tall is plant <n>?"}, {"role": "assistant", "content": "About <n> cm."}]}
+    Good:
+        12 × {"messages": [{"role": "user", "content": "How tall is plant <n>?"}, {"role": "assistant", "content": "About <n> cm."}]}
+    """
+    for file in data.files:
+        rows = len(file.fingerprints)
+        # A long file with so few distinct rows is seen as well, and its digests are counted only then.
+        if rows < max(target.min_examples, 2):
+            continue
+        distinct = _distinct(file)
+        if distinct < target.min_examples:
+            message = (
+                f"{rows} rows, but only {distinct} distinct; {target.title} asks for {target.min_examples}"
             )
-        elif row.prompt is not None and row.prompt in prompts:
-            message = f"the same prompt stands in another split ({_name(prompts[row.prompt])})"
-            severity: Severity = "error" if row.words >= TELLING_WORDS else "warning"
-            yield Fault(message, cure, path=file.path, line=row.line, severity=severity)
+            yield Fault(message, "Write more examples that differ.", path=file.path)
 
 
-def _remember(file: FileFacts, examples: dict[bytes, Place], prompts: dict[bytes, Place]) -> None:
-    for row in file.fingerprints:
-        examples.setdefault(row.example, (file.path, row.line))
-        if row.prompt is not None:
-            prompts.setdefault(row.prompt, (file.path, row.line))
+def answer_in_corpus(data: Collection, target: Target) -> Iterator[Fault]:
+    """A test question stands with its answer, word for word, in a document of the retrieval corpus.
+
+    The corpus is a file of rows with a "text". Files named train are not asked for.
+    Why: right for an FAQ; elsewhere the corpus was made from the test, and retrieval looks better than it is.
+    With: against=corpus.jsonl
+    Bad (file=test.jsonl):
+        {"prompt": "How often should the tank be cleaned?", "completion": "Every two weeks."}
+        == corpus.jsonl
+        {"text": "Questions of the week. How often should the tank be cleaned? Every two weeks."}
+    Good (file=test.jsonl):
+        {"prompt": "How often should the tank be cleaned?", "completion": "Every two weeks."}
+        == corpus.jsonl
+        {"text": "Clean the tank every two weeks in summer, and once a month in winter."}
+    """
+    corpus = [file for file in (*data.files, *data.against) if _is_corpus(file) and file.reread]
+    for file in data.files if corpus else ():
+        if _is_corpus(file) or file.reread is None or split_of(file) == "train":
+            continue
+        asked = [
+            Asked(line, said.prompt, said.reply)
+            for line, value in file.reread()
+            if (said := exchange(value, row_format(value))).reply
+        ]
+        for documents in corpus:
+            texts = (
+                (n, value["text"]) for n, value in _values(documents) if isinstance(value.get("text"), str)
+            )
+            for line, place in verbatim_answers(asked, texts):
+                message = f"question and answer stand in the corpus ({_name((documents.path, place))})"
+                cure = "Right for an FAQ; else take the page out of the corpus, or the row out of the test."
+                yield Fault(message, cure, path=file.path, line=line)
+
+
+# -- digests -----------------------------------------------------------------------------------------
+
+
+def _column(values: Any) -> Any:
+    """A column of fingerprints as an array."""
+    import numpy as np
+
+    return np.asarray(values)
+
+
+def _repeats(file: FileFacts) -> list[tuple[int, int]]:
+    """Rows whose example stood in the file before, with the first such row."""
+    import numpy as np
+
+    values, first, group = np.unique(
+        _column(file.fingerprints.example), return_index=True, return_inverse=True
+    )
+    if len(values) == len(group):
+        return []
+    before = first[group]
+    again = np.flatnonzero(before != np.arange(len(before)))
+    return [(int(row), int(before[row])) for row in again]
+
+
+def _distinct(file: FileFacts) -> int:
+    import numpy as np
+
+    return len(np.unique(_column(file.fingerprints.example)))
+
+
+def _pairs(data: Collection) -> Iterator[tuple[FileFacts, list[FileFacts]]]:
+    """Each linted file with the files it is held against: those given for that, and the linted ones before it."""
+    earlier = list(data.against)
+    for file in data.files:
+        if earlier:
+            yield file, list(earlier)
+        earlier.append(file)
+
+
+def _exact_leaks(file: FileFacts, earlier: Sequence[FileFacts]) -> Iterator[tuple[int, str, Place]]:
+    """Rows that stand in an earlier file: the row, whether as a whole or by its prompt, and where there."""
+    examples, prompts = (_places(file, earlier, column) for column in ("example", "prompt"))
+    if not examples and not prompts:
+        return
+    prints = file.fingerprints
+    for row in range(len(prints)):
+        example, prompt = prints.example[row], prints.prompt[row]
+        if example in examples:
+            yield row, "example", examples[example]
+        elif prompt in prompts:
+            yield row, "prompt", prompts[prompt]
+
+
+def _places(file: FileFacts, earlier: Sequence[FileFacts], column: str) -> dict[int, Place]:
+    """Where the digests of a file's column first stand in earlier files."""
+    import numpy as np
+
+    own = _column(getattr(file.fingerprints, column))
+    places: dict[int, Place] = {}
+    for other in earlier:
+        theirs = _column(getattr(other.fingerprints, column))
+        shared = np.intersect1d(own, theirs)
+        shared = shared[shared != 0]
+        for row in np.flatnonzero(np.isin(theirs, shared)) if len(shared) else ():
+            places.setdefault(int(theirs[row]), (other.path, other.fingerprints.line[row]))
+    return places
 
 
 def _name(place: Place) -> str:
     return f"{place[0]}:{place[1]}"
+
+
+# -- texts -------------------------------------------------------------------------------------------
+
+
+class _Triples(NamedTuple):
+    """A row's runs of three words: those of the user's texts, and those of the replies."""
+
+    prompt: set[int]
+    reply: set[int]
+
+
+def _near(file: FileFacts, other: FileFacts) -> Iterator[tuple[int, float, str, int]]:
+    """Lines of `file` that are like one of `other`: how alike, as what, and the line there."""
+    if file.reread is None or other.reread is None:
+        return
+    turned = len(file.fingerprints) < len(other.fingerprints)
+    small, big = (file, other) if turned else (other, file)
+    held = list(_documents(small))
+    fewest = TELLING_WORDS - 2
+    indexes = {
+        "prompt": Index((line, each.prompt) for line, each in held if len(each.prompt) >= fewest),
+        "example": Index((line, each.prompt | each.reply) for line, each in held),
+    }
+    del held
+    for line, each in _documents(big):
+        found = {"prompt": each.prompt if len(each.prompt) >= fewest else set()}
+        found["example"] = each.prompt | each.reply
+        for what, index in indexes.items():
+            for place, similarity in index.matches(found[what]):
+                yield (place, similarity, what, line) if turned else (line, similarity, what, place)
+
+
+def _documents(file: FileFacts) -> Iterator[tuple[int, _Triples]]:
+    for line, value in _values(file):
+        said = spoken(value, row_format(value))
+        prompt, reply = (
+            "\n".join(text for speaker, text in said if speaker == wanted) for wanted in ("user", "assistant")
+        )
+        yield line, _Triples(triples(prompt), triples(reply))
+
+
+def _values(file: FileFacts) -> Iterator[tuple[int, dict[str, Any]]]:
+    if file.reread is not None:
+        yield from ((line, value) for line, value in file.reread() if isinstance(value, dict))
+
+
+def _is_corpus(file: FileFacts) -> bool:
+    return max(file.formats, key=lambda name: file.formats[name][0], default=None) == "text"

@@ -231,6 +231,9 @@ def unknown_format(line: Line, target: Target) -> Iterator[Fault]:
     Good:
         {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
     """
+    if line.refused is not None:
+        yield Fault(f"the row makes no chat: {line.refused}", "Fill its cells, or drop the row.", where="$")
+        return
     if not isinstance(line.value, dict) or line.format is not None:
         return
     known = {key for _, needed, _ in FORMATS for key in needed}
@@ -274,6 +277,21 @@ def too_many_examples(data: Collection, target: Target) -> Iterator[Fault]:
         if target.max_examples is not None and file.rows > target.max_examples:
             message = f"{file.rows:,} rows, and {target.title} takes at most {target.max_examples:,}"
             yield Fault(message, "Keep the most varied rows; near-duplicates go first.", path=file.path)
+
+
+def row_too_long(line: Line, target: Target) -> Iterator[Fault]:
+    """The row has more bytes than anyone reads in one go; nothing else in it was looked at.
+
+    Why: no target trains on such a row; most often newlines were lost, and the file became one line.
+    With: max_row_bytes=120
+    Bad:
+        {"messages": [{"role": "user", "content": "How often is the tank cleaned?"}, {"role": "assistant", "content": "Once a month."}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+    """
+    if line.length is not None:
+        message = f"the row has {line.length:,} bytes, and at most {target.max_row_bytes:,} are read"
+        yield Fault(message, "Write one example a line; split or drop this one.", offset=0)
 
 
 def _from_scan(fault: ScanFault, message: str, cure: str) -> Fault:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..findings import Fault, kind_of, printable, quoted
+from ..row_fixes import can_become_tool_call, tools_for_functions
 from ..strict_json import join_path
 from ..suggest import did_you_mean
 from ..targets import Target
@@ -214,7 +215,8 @@ def last_not_assistant(line: Line, target: Target) -> Iterator[Fault]:
 def consecutive_roles(line: Line, target: Target) -> Iterator[Fault]:
     """Two user or two assistant messages stand in a row.
 
-    Why: many chat templates refuse it, others merge the two or mask one.
+    Why: many chat templates refuse it, others merge the two or mask one. A picture in a user message of its
+    own beside the question is the documented way for some targets, and passes where the rule only warns.
     Bad:
         {"messages": [{"role": "user", "content": "Hi"}, {"role": "user", "content": "Anyone?"}, {"role": "assistant", "content": "Hello!"}]}
     Good:
@@ -223,6 +225,9 @@ def consecutive_roles(line: Line, target: Target) -> Iterator[Fault]:
     roles = line.roles or ()
     for i in range(1, len(roles)):
         if roles[i] == roles[i - 1] and roles[i] in ("user", "assistant"):
+            pictured = any(_has_image(message) for _, message in line.turns[i - 1 : i + 1])
+            if roles[i] == "user" and pictured and "MSG013" not in target.severity:
+                continue
             yield Fault(
                 f"two {roles[i]} messages in a row", "Join them, or add the turn between.", where=_at(i)
             )
@@ -278,7 +283,8 @@ def bad_weight(line: Line, target: Target) -> Iterator[Fault]:
                 f"weight {printable(repr(weight)[:40])} is not the integer 0 or 1",
                 cure,
                 where=where,
-                fixable=number,
+                # Elsewhere it would still be wrong as an integer.
+                fixable=number and message.get("role") == "assistant",
             )
         elif isinstance(role := message.get("role"), str) and role in target.roles and role != "assistant":
             cure = "Leave it out: only assistant messages train."
@@ -329,12 +335,15 @@ def deprecated_functions(line: Line, target: Target) -> Iterator[Fault]:
         {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "level", "arguments": "{}"}}]}]}
     """
     for key in ("functions", "function_call"):
-        if key in line.value:
+        if line.value.get(key) is not None:
             new = "tools" if key == "functions" else "tool_choice"
-            yield Fault(f"{key} is deprecated", f"Use {new}.", where=key)
+            fixable = key not in tools_for_functions(line.value, target)
+            yield Fault(f"{key} is deprecated", f"Use {new}.", where=key, fixable=fixable)
     for i, message in line.turns:
         if message.get("function_call") is not None:
-            yield Fault("function_call is deprecated", "Use tool_calls.", where=_at(i, "function_call"))
+            where = _at(i, "function_call")
+            fixable = can_become_tool_call(message)
+            yield Fault("function_call is deprecated", "Use tool_calls.", where=where, fixable=fixable)
 
 
 def no_system(line: Line, target: Target) -> Iterator[Fault]:
@@ -361,7 +370,13 @@ def _at(index: int, key: str | None = None) -> str:
 
 def _calls(message: dict[str, Any]) -> bool:
     """Whether something else than content says what the message does."""
-    return bool(message.get("tool_calls") or message.get("function_call") or message.get("refusal"))
+    return any(message.get(key) for key in ("tool_calls", "function_call", "refusal", "audio"))
+
+
+def _has_image(message: dict[str, Any]) -> bool:
+    content = message.get("content")
+    parts = content if isinstance(content, list) else ()
+    return any(isinstance(part, dict) and part.get("type") in ("image_url", "image") for part in parts)
 
 
 def _is_blank(content: Any) -> bool:
@@ -370,7 +385,10 @@ def _is_blank(content: Any) -> bool:
     if not isinstance(content, list):
         return False
     return all(
-        isinstance(part, dict) and part.get("type") == "text" and not str(part.get("text", "")).strip()
+        isinstance(part, dict)
+        and part.get("type") == "text"
+        and isinstance(part.get("text"), str)
+        and not part["text"].strip()
         for part in content
     )
 

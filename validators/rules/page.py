@@ -12,6 +12,7 @@ from . import Rule
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 _EXAMPLE = re.compile(r"(Bad|Good)(?: \((.+)\))?:\Z")
 _OTHER_FILE = "== "
+_MANY = re.compile(r"(\d+) × (.*)")
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -69,6 +70,8 @@ def _sample(options: dict[str, str], lines: list[str]) -> Sample:
         if line.startswith(_OTHER_FILE):
             name = line.removeprefix(_OTHER_FILE)
             files[name] = []
+        elif many := _MANY.fullmatch(line):
+            files[name] += [many[2].replace("<n>", str(n)) for n in range(1, int(many[1]) + 1)]
         else:
             files[name].append(line)
     return Sample(

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 from ..examples import OPTIONS
+from ..fingerprints import Fingerprints
+from ..measuring import TokenFacts
 from ..strict_json import Decoded, ScanFault, decode
 from ..targets import Target
+from ..text_facts import TextFacts
 
 Format = Literal[
     "chat", "preference", "reinforcement", "prompt-completion", "text", "alpaca", "sharegpt", "gemini"
 ]
 
-# Which keys tell a format: all of the first group, or failing that any of the second.
+# Which keys tell a format: all of the first group, or failing that any of the second. Pairs come before
+# chats: a table of pairs often keeps the whole conversation under messages as well.
 FORMATS: tuple[tuple[Format, frozenset[str], frozenset[str]], ...] = (
-    ("chat", frozenset({"messages"}), frozenset({"messages"})),
     (
         "preference",
         frozenset({"input", "preferred_output", "non_preferred_output"}),
@@ -27,6 +31,7 @@ FORMATS: tuple[tuple[Format, frozenset[str], frozenset[str]], ...] = (
         frozenset({"chosen", "rejected"}),
         frozenset({"chosen", "rejected", "non_preferred_output"}),
     ),
+    ("chat", frozenset({"messages"}), frozenset({"messages"})),
     ("sharegpt", frozenset({"conversations"}), frozenset({"conversations"})),
     ("gemini", frozenset({"contents"}), frozenset({"contents"})),
     ("prompt-completion", frozenset({"prompt", "completion"}), frozenset({"prompt", "completion"})),
@@ -43,16 +48,19 @@ class Line:
 
     `turns` are the messages that are objects, with their index. `roles` is None unless every message
     is an object with a role the target takes: rules about the order of turns need that, and a row with
-    a deeper fault should not be blamed for what follows from it.
+    a deeper fault should not be blamed for what follows from it. `length` is set only for a line too long
+    to be read, `refused` says why a table's row makes no chat.
     """
 
-    __slots__ = ("decoded", "format", "number", "raw", "roles", "turns", "value")
+    __slots__ = ("decoded", "format", "length", "number", "raw", "refused", "roles", "turns", "value")
 
     def __init__(
         self, number: int, raw: bytes | None, decoded: Decoded, target: Target, input_format: str
     ) -> None:
         self.number = number
         self.raw = raw
+        self.length: int | None = None
+        self.refused: str | None = None
         self.decoded = decoded
         self.value: Any = decoded.value
         self.format = None if decoded.broken else row_format(decoded.value, input_format)
@@ -71,17 +79,26 @@ class Line:
         return tuple(fault for fault in self.decoded.faults if fault.kind == kind)
 
 
-class Fingerprint(msgspec.Struct, frozen=True, array_like=True):
-    """A row for comparing: digest of the whole example, and of its prompt with the prompt's words."""
+class Tally(Protocol):
+    """What a rule over sets gathers from the rows of one byte range. Small: it crosses processes.
 
-    line: int
-    example: bytes
-    prompt: bytes | None
-    words: int
+    A rule about shape (FMT, MSG, TOOL, PART, PREF, RFT) is not shown chat rows that hold nothing but
+    roles and texts.
+    """
+
+    def add(self, line: Line) -> None:
+        """Take down one row that could be decoded."""
+
+    def join(self, later: Any, lines: int) -> None:
+        """Add the tally of the range behind this one; `lines` stand before it."""
 
 
 class FileFacts(msgspec.Struct):
-    """What rules over sets know of one file. `formats` maps a format to its count and first line."""
+    """What rules over sets know of one file.
+
+    `formats` maps a format to its count and first line, `tallies` a rule's code to what it gathered. `reread`
+    reads the rows again, (line, value) of each that can be read, for what no small fact tells.
+    """
 
     path: str
     size: int | None = None
@@ -90,7 +107,11 @@ class FileFacts(msgspec.Struct):
     lines: int = 0
     rows: int = 0
     formats: dict[str, tuple[int, int]] = {}
-    fingerprints: list[Fingerprint] = []
+    fingerprints: Fingerprints = msgspec.field(default_factory=Fingerprints)
+    tallies: dict[str, Any] = {}
+    tokens: TokenFacts | None = None
+    texts: TextFacts = msgspec.field(default_factory=TextFacts)
+    reread: Callable[[], Iterator[tuple[int, Any]]] | None = None
 
 
 class Collection(msgspec.Struct, frozen=True):

@@ -38,6 +38,12 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Sizes in bytes, counts in rows. `message_keys` and `columns` are None where any key is taken.
     `severity` overrides a rule's own severity for this target.
+
+    Tools: `call_needs` are the fields a call must have beside its function's name (`arguments` as text),
+    `tool_id_length` the letters and digits of an id; `tools` is False where none are taken. Images:
+    `image_types` by their bytes, `image_references` of data, http, gs, path; `data_uri_types` as a data URI
+    spells them. Pairs: `pair_form` is the one form taken, `max_pair_messages` those of a side. None of
+    these is set where nothing is known or anything is taken.
     """
 
     name: str
@@ -47,11 +53,26 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_examples: int = 1
     max_examples: int | None = None
     max_bytes: int | None = None
+    max_row_bytes: int = 64 * 1024 * 1024
     extension: str | None = None
     bom: Literal["required", "refused"] | None = None
     message_keys: frozenset[str] | None = None
     columns: dict[str, tuple[str, ...]] | None = None
     severity: dict[str, Severity] = {}
+    call_needs: frozenset[Literal["id", "type", "arguments"]] = frozenset()
+    tool_id_length: int | None = None
+    tools: bool | None = None
+    max_tools: int | None = None
+    part_types: frozenset[str] | None = None
+    image_roles: frozenset[str] | None = None
+    image_types: frozenset[str] | None = None
+    image_references: frozenset[Literal["data", "http", "gs", "path"]] | None = None
+    data_uri_types: frozenset[str] | None = None
+    max_images: int | None = None
+    max_image_bytes: int | None = None
+    pair_form: Literal["openai"] | None = None
+    max_pair_messages: int | None = None
+    pair_input_ends_with_user: bool = False
 
 
 class _TargetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

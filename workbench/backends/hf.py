@@ -94,10 +94,11 @@ class HfBackend:
         """(nats, tokens, UTF-8 bytes) of each text as it is, without a chat template, under base or adapter.
 
         After the tokenizer's begin-of-text token where it has one, else the first token is given and not
-        scored. A text longer than the model's context is cut, and its bytes with it.
+        scored. A text longer than the model's context is cut, and its bytes with it. Control tokens in
+        it are text.
         """
         begin = self.tokenizer.tokenizer.bos_token_id
-        encoded = self.tokenizer.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        encoded = [self.tokenizer.plain_ids(text) for text in texts]
         rows = [([] if begin is None else [int(begin)]) + ids for ids in encoded]
         cut = [row[: self._context] for row in rows]
         sizes = [

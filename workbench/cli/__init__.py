@@ -15,15 +15,19 @@ from validators.findings import printable
 # Under other names than their modules: a function of that name would hide the module.
 from .app import app as app_verb
 from .compare import compare as compare_verb
+from .convert import convert as convert_verb
 from .cost import cost as cost_verb
 from .decide import decide as decide_verb
 from .doctor import doctor as doctor_verb
+from .explain import explain as explain_verb
 from .init import init as init_verb
 from .lint import lint as lint_verb
 from .predict import predict as predict_verb
 from .report import report as report_verb
 from .run import run as run_verb
 from .runs import runs as runs_verb
+from .show import show as show_verb
+from .split import split as split_verb
 
 # In the order of the workflow: this is what --help shows.
 VERBS: dict[str, Callable[..., None]] = {
@@ -36,7 +40,11 @@ VERBS: dict[str, Callable[..., None]] = {
     "report": report_verb,
     "runs": runs_verb,
     "lint": lint_verb,
+    "explain": explain_verb,
+    "show": show_verb,
     "cost": cost_verb,
+    "convert": convert_verb,
+    "split": split_verb,
     "doctor": doctor_verb,
 }
 

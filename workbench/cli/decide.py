@@ -13,9 +13,9 @@ import typer
 from .lint import Form
 
 if TYPE_CHECKING:
-    from ..experiment import Decision
     from ..records import Verdict
     from ..runs import Run
+    from ..sections import Decision
 
 # Flags of this verb → keys of the experiment's decision section; the rest are its costs.
 COSTS = ("data_usd", "labour_usd", "gpu_usd_per_hour", "hosting_usd_per_hour")
@@ -85,7 +85,8 @@ def decide(
     }
     changes = {name: value for name, value in changes.items() if value not in (None, {})}
     today = datetime.now(UTC).date()
-    if any("=" in one for one in runs):
+    made_elsewhere = any("=" in one for one in runs) and not (len(runs) == 1 and Path(runs[0]).exists())
+    if made_elsewhere:
         run, verdict = _of_files(runs, tuned or [], metric, changes, out, today)
     elif len(runs) > 1 or tuned or metric:
         raise typer.BadParameter(
@@ -94,7 +95,7 @@ def decide(
         )
     else:
         run, verdict = _again(Path(runs[0]), changes, today)
-    _show(run, verdict, format, changes if not any("=" in one for one in runs) else {})
+    _show(run, verdict, format, {} if made_elsewhere else changes)
 
 
 def _again(folder: Path, changes: dict[str, Any], today: date) -> tuple[Run, Verdict]:
@@ -178,7 +179,7 @@ def _show(run: Run, verdict: Verdict, format: Form, changes: dict[str, Any]) -> 
     from .run import FAULTY
 
     if format is Form.json:
-        from ..runs import SCHEMAS
+        from ..records import SCHEMAS
 
         plain = {**msgspec.to_builtins(verdict), "schema": SCHEMAS["verdict"]}
         typer.echo(json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False))

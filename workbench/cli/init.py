@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from validators.reading import Row
 
     from ..data import Dataset
-    from ..experiment import Columns
     from ..proposal import Proposal, Wishes
+    from ..sections import Columns
 
 T = TypeVar("T")
 
@@ -269,6 +269,6 @@ def _command(target: Path) -> str:
 
 
 def _write(target: Path, text: str) -> None:
-    from ..runs import write_atomic
+    from ..files import write_atomic
 
     write_atomic(target, text)

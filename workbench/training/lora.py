@@ -23,8 +23,9 @@ from validators.assets import require
 from validators.examples import Example
 from validators.tokens import HuggingFaceTokenizer
 
+from ..files import write_atomic
 from ..models import load_model
-from ..runs import Run, write_atomic
+from ..runs import Run
 from .rows import IGNORED, TrainingError, collate, encode_rows
 
 Progress = Callable[[int, int, str], None]
