@@ -282,7 +282,7 @@ def test_many_faults_are_counted(tmp_path: Path) -> None:
     ("content", "words"),
     [
         (b"", "no rows"),
-        (b"\x1f\x8b\x08", "gzip archive"),
+        (b"\x1f\x8b\x08", "compressed file is broken"),
         (b"{\n", "rows.jsonl:1"),
         (b"[1]\n", "rows.jsonl:1"),
     ],

@@ -470,13 +470,15 @@ def test_several_tuned_contenders_are_chosen_by_the_judge_on_dev(tmp_path: Path,
                 name, [Prediction(id="s1", references=("bench",), prediction=said)], "dev"
             )
     for name in right:
-        run.write_contender(name, {"name": name, "dev": {"metric": "judge", "value": None}})
+        info = {"name": name, "kind": "predictions", "tuned": True, "backend": {}, "settings": {}}
+        dev = {"metric": "judge", "value": None}
+        run.write_contender(name, {**info, "status": "success", "dev": dev})
     places = [(place, [SAMPLE]) for place in folds]
     judge_dev(Experiment.load(path), run, places, lambda *_: None)
     judge_dev(Experiment.load(path), run, places, lambda *_: None)
     assert len(asked) == 4, "kept from the first time"
-    dev = {name: (run.contender(name) or {})["dev"] for name in right}
-    assert dev == {"lora": {"metric": "judge", "value": 0.625}, "big": {"metric": "judge", "value": 1.0}}
+    found = {name: (run.contender(name) or {})["dev"] for name in right}
+    assert found == {"lora": {"metric": "judge", "value": 0.625}, "big": {"metric": "judge", "value": 1.0}}
 
 
 # -- commands ---------------------------------------------------------------------------------------------------

@@ -196,14 +196,15 @@ class Letters:
 def test_token_statistics(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(ROW + b"\n" + OTHER.replace(b"Ay", b"Aye!") + b'\n{"messages": []}\n')
     statistics = lint(tmp_path / "a.jsonl", tokenizer=Letters(), max_length=5).files[0].statistics
-    assert statistics["tokens"] == {
+    told = {
         "tokenizer": "letters",
         "exact": True,
         "examples": 2,
         "uncounted": 1,
         "total": 10,
-        "median": 6,
+        "median": 5,
         "max": 6,
         "over_limit": 1,
     }
+    assert {key: statistics["tokens"][key] for key in told} == told
     assert statistics["no_system"] == 2

@@ -40,7 +40,7 @@ class FileReport(msgspec.Struct, frozen=True):
     """One file of a report.
 
     `distinct` counts examples that differ in more than case and white space; None where no chosen rule
-    compares rows. `sha256` is that of the bytes on disk, None for what is no file.
+    compares rows. `sha256` is that of the bytes on disk, None for what is no file or was not asked for.
     """
 
     path: str
@@ -103,22 +103,25 @@ def lint(
     token_limit: int | None = None,
     keep: int = 0,
     jobs: int | None = 1,
+    hashes: bool = True,
 ) -> LintReport:
     """Lint one file or several; several are taken for splits of one dataset and held against each other.
 
     A path may be a file, a folder, a pattern, `hf://owner/name`, or a `Source` where a file goes by another
-    name (standard input). `columns` turn table rows into chats. At most `keep` findings are held (0: all),
-    the others counted. `ignores` are rules that are off for some files. `jobs` processes share large files (None: one a processor). `select` and `ignore` name rules or families. `against` are further files to find leaks from. With a
-    tokenizer (or its name) tokens are counted; `token_limit` is what the target or model takes, `max_length` where
-    training cuts. Any bytes give findings;
-    raises DataError for a file that cannot be read, RuleError and TargetError for unknown names.
+    name (standard input). `columns` turn table rows into chats. `select` and `ignore` name rules or
+    families, `ignores` those that are off for some files. `against` are further files to find leaks from.
+    With a tokenizer (or its name) tokens are counted; `token_limit` is what the target or model takes,
+    `max_length` where training cuts. At most `keep` findings are held (0: all), the others counted. `jobs`
+    processes share large files (None: one a processor). Without `hashes` no file's sha256 is told, which
+    takes a pass over it. Any bytes give findings; raises DataError for a file that cannot be read,
+    RuleError and TargetError for unknown names.
     """
     files, others = sources(paths), sources(against)
     settings = _settings(target, input_format, select, ignore, tokenizer, max_length)
     settings = replace(
         settings, columns=columns, keep=keep, ignores=ignores or Ignores(), token_limit=token_limit
     )
-    return lint_sources(files, settings, others, jobs=processes(jobs))
+    return lint_sources(files, settings, others, jobs=processes(jobs), hashes=hashes)
 
 
 def lint_rows(
@@ -171,7 +174,12 @@ def lint_tables(
 
 
 def lint_sources(
-    files: Sequence[Source], settings: Settings, against: Sequence[Source] = (), *, jobs: int = 1
+    files: Sequence[Source],
+    settings: Settings,
+    against: Sequence[Source] = (),
+    *,
+    jobs: int = 1,
+    hashes: bool = True,
 ) -> LintReport:
     """Lint files under the names given for them."""
     own = {source.path.resolve() for source in files}
@@ -185,7 +193,7 @@ def lint_sources(
         part.facts.reread = partial(rows_again, place, settings.columns)
     parts = [[part] for part in joined[: len(files)]]
     compared = tuple(part.facts for part in joined[len(files) :])
-    return merge(parts, [_sha256(source) for source in files], settings, compared)
+    return merge(parts, [_sha256(source) if hashes else None for source in files], settings, compared)
 
 
 def _for_input(settings: Settings, files: Sequence[Source], jobs: int) -> Settings:

@@ -15,6 +15,9 @@ from typing import Any, Literal
 import msgspec
 
 MAX_DEPTH = 128
+# A longer line is not taken apart in Python, which takes a second for so many bytes: its faults are coarser.
+SCANNABLE = 4 * 1024 * 1024
+MOST_FAULTS = 100
 
 FaultKind = Literal["not-utf8", "invalid", "duplicate-key", "not-finite", "lone-surrogate"]
 # After these the rest of the line has no meaning; the others leave a value that can be looked at.
@@ -31,6 +34,7 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _KEY_END = re.compile(rb'"[ \t\r\n]*+:')
 # The same without escaped quotes, as in the JSON text of a tool call's arguments.
 _UNESCAPED_KEY_END = re.compile(rb'(?<!\\)(?:\\\\)*+"[ \t\r\n]*+:')
+_PLACE = re.compile(r" \(byte (\d+)\)")
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
 
 _CURES = (
@@ -81,12 +85,12 @@ def decode(raw: bytes) -> Decoded:
         value = msgspec.json.decode(raw)
     except (ValueError, RecursionError) as error:
         return _decode_broken(raw, error)
-    brackets = raw.count(b"{") + raw.count(b"[")
-    if brackets <= MAX_DEPTH:
-        keys = _count_keys(value)
-        if any(len(ends.findall(raw)) == keys for ends in (_KEY_END, _UNESCAPED_KEY_END)):
-            return Decoded(value)
-    # More quote-colon pairs than keys: a repeated key, or a string that holds such a pair.
+    keys = _count_keys(value, MAX_DEPTH)
+    if keys == len(_KEY_END.findall(raw)):
+        return Decoded(value)
+    # More quote-colon pairs than keys: a repeated key, or a string that holds such a pair; or too deep.
+    if len(raw) > SCANNABLE:
+        return Decoded(value, _coarse(raw, keys is None))
     return Decoded(value, scan(raw))
 
 
@@ -96,7 +100,12 @@ def scan(raw: bytes) -> tuple[ScanFault, ...]:
 
 
 def locate(raw: bytes, path: str) -> int | None:
-    """Byte offset of the value (or, for a missing one, of the nearest parent) at a JSON path."""
+    """Byte offset of the value (or, for a missing one, of the nearest parent) at a JSON path.
+
+    None in a line that is too long to be taken apart for it.
+    """
+    if len(raw) > SCANNABLE:
+        return None
     scanner = _Scanner(raw, wanted=path)
     scanner.run()
     return scanner.found
@@ -116,6 +125,8 @@ def join_path(parts: list[str | int]) -> str:
 
 
 def _decode_broken(raw: bytes, error: Exception) -> Decoded:
+    if len(raw) > SCANNABLE:
+        return Decoded(None, (_coarse_fault(raw, error),))
     faults = scan(raw)
     if not faults:
         message = "the line is not valid JSON" if isinstance(error, RecursionError) else str(error)
@@ -123,19 +134,71 @@ def _decode_broken(raw: bytes, error: Exception) -> Decoded:
     if any(fault.kind in FATAL for fault in faults):
         return Decoded(None, faults)
     # Only numbers, surrogates and keys are wrong: read on, so that the row's other faults show too.
-    return Decoded(json.loads(raw, parse_int=_lax_int), faults)
+    try:
+        return Decoded(json.loads(raw, parse_int=_lax_int), faults)
+    except ValueError:  # behind the faults that are told there is a fatal one
+        return Decoded(None, (*faults, ScanFault("invalid", 0, None, "the line is not valid JSON")))
 
 
 def _lax_int(text: str) -> int | float:
     return int(text) if len(text) < 400 else float(text)
 
 
-def _count_keys(value: Any) -> int:
-    if isinstance(value, dict):
-        return len(value) + sum(_count_keys(v) for v in value.values() if v.__class__ in (dict, list))
-    if isinstance(value, list):
-        return sum(_count_keys(v) for v in value if v.__class__ in (dict, list))
-    return 0
+def _coarse_fault(raw: bytes, error: Exception) -> ScanFault:
+    """What the decoder itself says of a line that is too long to be scanned."""
+    if isinstance(error, UnicodeDecodeError):
+        # The decoder counts from the string that it was reading.
+        try:
+            raw.decode()
+        except UnicodeDecodeError as fault:
+            return ScanFault("not-utf8", fault.start, None, f"byte 0x{raw[fault.start]:02X} is not UTF-8")
+    place = _PLACE.search(str(error))
+    message = _PLACE.sub("", str(error)).removeprefix("JSON is malformed: ")
+    if isinstance(error, RecursionError):
+        message = f"nested deeper than {MAX_DEPTH} levels, which many readers refuse"
+    return ScanFault("invalid", int(place[1]) if place else 0, None, message)
+
+
+def _coarse(raw: bytes, deep: bool) -> tuple[ScanFault, ...]:
+    """The faults of a long line that can be decoded: too deep, or a repeated key."""
+    if deep:
+        return (
+            ScanFault(
+                "invalid", 0, None, f"nested deeper than {MAX_DEPTH} levels, which many readers refuse"
+            ),
+        )
+    repeated: list[str] = []
+
+    def pairs(items: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for key, _ in items if len(repeated) < MOST_FAULTS else ():
+            if key in seen:
+                repeated.append(key)
+            seen.add(key)
+
+    json.loads(raw, object_pairs_hook=pairs, parse_int=_lax_int)
+    return tuple(
+        ScanFault("duplicate-key", 0, None, f"the key {json.dumps(key)[:60]} is there already")
+        for key in repeated[:MOST_FAULTS]
+    )
+
+
+def _count_keys(value: Any, depth: int) -> int | None:
+    """How many keys a value has at all levels; None where it has more levels than `depth`."""
+    total, inner = 0, value
+    if value.__class__ is dict:
+        total, inner = len(value), value.values()
+    elif value.__class__ is not list:
+        return 0
+    if not depth:
+        return None
+    for item in inner:
+        if item.__class__ is dict or item.__class__ is list:
+            below = _count_keys(item, depth - 1)
+            if below is None:
+                return None
+            total += below
+    return total
 
 
 class _Broken(Exception):
@@ -166,6 +229,8 @@ class _Scanner:
     def add(self, kind: FaultKind, offset: int, message: str) -> None:
         where = join_path([frame.part for frame in self.stack]) or None
         self.faults.append(ScanFault(kind, offset, where, message))
+        if len(self.faults) >= MOST_FAULTS:
+            raise _Broken
 
     def fail(self, offset: int, message: str) -> _Broken:
         self.add("invalid", offset, message)

@@ -187,15 +187,21 @@ RULES: tuple[Rule, ...] = (
     SetRule("DUP005", "conflicting-answers", dup.conflicting_answers, "warning"),
     SetRule("DUP006", "padded-to-minimum", dup.padded_to_minimum, "warning"),
     SetRule("DUP007", "answer-in-corpus", dup.answer_in_corpus, "warning"),
-    LineRule("TEXT001", "mojibake", text.mojibake, "row", "warning", fix="unsafe", needs=text.GARBLED_BYTES),
+    LineRule("TEXT001", "mojibake", text.mojibake, "row", "warning", fix="unsafe", needs=text.GARBLED),
     LineRule(
-        "TEXT002", "replacement-character", text.replacement_character, "row", "warning", needs=text.REPLACEMENT_BYTES
+        "TEXT002", "replacement-character", text.replacement_character, "row", "warning", needs=text.LOST
     ),
     LineRule(
-        "TEXT003", "invisible-characters", text.invisible_characters, "row", "warning", fix="unsafe", needs=text.INVISIBLE_BYTES
+        "TEXT003",
+        "invisible-characters",
+        text.invisible_characters,
+        "row",
+        "warning",
+        fix="unsafe",
+        needs=text.UNSEEN,
     ),
     LineRule(
-        "TEXT004", "unfilled-placeholder", text.unfilled_placeholder, "row", "warning", needs=text.PLACEHOLDER_BYTES
+        "TEXT004", "unfilled-placeholder", text.unfilled_placeholder, "row", "warning", needs=text.HOLES
     ),
     SetRule("TEXT005", "refusal-boilerplate", text.refusal_boilerplate, "warning"),
     SetRule("TEXT006", "answer-in-prompt", text.answer_in_prompt, "info"),

@@ -49,9 +49,9 @@ def exact_duplicate(data: Collection, target: Target) -> Iterator[Fault]:
 def near_duplicate(data: Collection, target: Target) -> Iterator[Fault]:
     """An example is nearly the same as an earlier one: 80 % of their runs of three words are shared.
 
-    Runs that a fifth of the rows share are the form's and do not count. Every such pair is found and checked;
-    files over 16 MiB are left out.
     Why: near copies weigh like repeated rows, and a random split puts one in training and one in the test.
+    Runs that a fifth of the rows share are the form's and do not count. Each pair is verified, and without
+    the rows told of no two alike are left; files over 16 MiB or 20,000 rows are not looked at.
     Bad:
         {"messages": [{"role": "user", "content": "The pump of my Sprig Duo has been humming all night since I refilled the tank on Monday, and the mint beside the window droops. What should I look at first?"}, {"role": "assistant", "content": "At the float sensor."}]}
         {"messages": [{"role": "user", "content": "The pump of my Sprig Duo has been humming all night since I refilled the tank on Monday, and the dill beside the window droops. What should I look at first?"}, {"role": "assistant", "content": "At the float sensor."}]}
@@ -95,8 +95,8 @@ def split_leak(data: Collection, target: Target) -> Iterator[Fault]:
 def near_leak(data: Collection, target: Target) -> Iterator[Fault]:
     """An example, or its prompt of 8 words or more, stands in two splits in nearly the same words.
 
-    Counted as for near-duplicates in one file, whatever the size of the files.
     Why: a test row that was trained on in other words still measures memory.
+    Counted as for near-duplicates in one file, whatever the size of the files.
     Bad:
         {"messages": [{"role": "user", "content": "The pump of my Sprig Duo has been humming all night since I refilled the tank on Monday, and the mint beside the window droops. What should I look at first?"}, {"role": "assistant", "content": "At the float sensor."}]}
         == test.jsonl
@@ -173,8 +173,8 @@ def padded_to_minimum(data: Collection, target: Target) -> Iterator[Fault]:
 def answer_in_corpus(data: Collection, target: Target) -> Iterator[Fault]:
     """A test question stands with its answer, word for word, in a document of the retrieval corpus.
 
-    The corpus is a file of rows with a "text". Files named train are not asked for.
     Why: right for an FAQ; elsewhere the corpus was made from the test, and retrieval looks better than it is.
+    The corpus is a file of rows with a "text". Files named train are not asked for.
     With: against=corpus.jsonl
     Bad (file=test.jsonl):
         {"prompt": "How often should the tank be cleaned?", "completion": "Every two weeks."}
@@ -299,12 +299,17 @@ def _near(file: FileFacts, other: FileFacts) -> Iterator[tuple[int, float, str, 
         "example": Index((line, each.prompt | each.reply) for line, each in held),
     }
     del held
+    done: dict[str, set[int]] = {"prompt": set(), "example": set()}
     for line, each in _documents(big):
         found = {"prompt": each.prompt if len(each.prompt) >= fewest else set()}
         found["example"] = each.prompt | each.reply
         for what, index in indexes.items():
-            for place, similarity in index.matches(found[what]):
-                yield (place, similarity, what, line) if turned else (line, similarity, what, place)
+            if turned:
+                for place, similarity in index.matches(found[what], done[what]):
+                    done[what].add(place)
+                    yield place, similarity, what, line
+            elif first := next(index.matches(found[what]), None):
+                yield line, first[1], what, first[0]
 
 
 def _documents(file: FileFacts) -> Iterator[tuple[int, _Triples]]:

@@ -49,10 +49,11 @@ class Line:
     `turns` are the messages that are objects, with their index. `roles` is None unless every message
     is an object with a role the target takes: rules about the order of turns need that, and a row with
     a deeper fault should not be blamed for what follows from it. `length` is set only for a line too long
-    to be read, `refused` says why a table's row makes no chat.
+    to be read, `refused` says why a table's row makes no chat. `budget` is how many bytes may still be
+    gone through to find columns: a long row with many faults has none for the last of them.
     """
 
-    __slots__ = ("decoded", "format", "length", "number", "raw", "refused", "roles", "turns", "value")
+    __slots__ = ("budget", "decoded", "format", "length", "number", "raw", "refused", "roles", "turns", "value")
 
     def __init__(
         self, number: int, raw: bytes | None, decoded: Decoded, target: Target, input_format: str
@@ -60,6 +61,7 @@ class Line:
         self.number = number
         self.raw = raw
         self.length: int | None = None
+        self.budget = 1 << 24
         self.refused: str | None = None
         self.decoded = decoded
         self.value: Any = decoded.value

@@ -215,6 +215,7 @@ def _report(
             columns=columns_of(*columns),
             jobs=settings.jobs,
             keep=settings.max_findings,
+            hashes=settings.format == "json",
         )
     except (AssetError, TokenizerError, ValueError) as error:
         typer.echo(f"lint: {error}", err=True)

@@ -26,7 +26,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan (tokens, USD, memory, time), run nothing.")
     ] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier answers and start over.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier answers (of --only, where given) and start over.")] = False,
     runs: Annotated[Path, typer.Option(help="The folder that holds run folders.")] = Path("runs"),
     offline: Annotated[bool, typer.Option("--offline", help="Open no connection.")] = False,
     format: Annotated[Form, typer.Option(help="How to print the verdict.")] = Form.text,

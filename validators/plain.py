@@ -1,0 +1,140 @@
+"""Plain chat rows, known to be clean without a look at each: the linter's fast path.
+
+A plain row is `{"messages": [{"role": …, "content": …}, …]}` and nothing else, with texts that are not
+blank. To the rules about a row's shape it is no more than its roles, so each sequence of roles is shown
+to them once, as a stand-in. What is not plain, or whose stand-in is at fault, is looked at in full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from operator import attrgetter
+from typing import Annotated, Literal
+
+import msgspec
+
+from .examples import Example, Message
+from .rules import LineRule, Rule, family_of
+from .rules.subjects import Line
+from .strict_json import Decoded
+from .targets import Target
+
+# The families that see a plain row's roles only. Others read its texts.
+OF_SHAPE = frozenset({"FMT", "MSG", "TOOL", "PART", "PREF", "RFT"})
+SYSTEM_ROLES = ("system", "developer")
+# A stranger's file may have a new sequence in every row.
+_MOST_ORDERS = 4096
+
+
+class PlainMessage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A message with a role and a text, and nothing else."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class PlainRow(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A row with messages and nothing else."""
+
+    messages: Annotated[list[PlainMessage], msgspec.Meta(min_length=1, max_length=64)]
+
+
+Order = tuple[str, ...]
+
+_ROLE, _CONTENT, _MESSAGES = attrgetter("role"), attrgetter("content"), attrgetter("messages")
+_DECODER = msgspec.json.Decoder(PlainRow)
+# Bytes from which on vectors count faster than the methods of bytes.
+_WORTH_NUMPY = 1 << 15
+
+
+class Judge:
+    """Which plain rows are clean by the rules about shape, for one target and choice of rules."""
+
+    def __init__(self, rules: Sequence[Rule], target: Target, input_format: str) -> None:
+        self._rules = [r for r in rules if isinstance(r, LineRule) and family_of(r.code) in OF_SHAPE]
+        self._target = target
+        self._input_format = input_format
+        self._orders: dict[Order, str | None] = {}
+
+    def rows(self, chunk: bytes) -> list[PlainRow] | None:
+        """The rows of whole lines, where each line is a clean plain row; else None."""
+        try:
+            rows = _DECODER.decode_lines(chunk)
+        except (ValueError, RecursionError):
+            return None
+        count = _counted(chunk)
+        gaps = len(rows) - 1
+        if not rows or count.boundaries != gaps or count.newlines - chunk.endswith(b"\n") != gaps:
+            return None
+        messages = list(chain.from_iterable(map(_MESSAGES, rows)))
+        # Repeated keys are invisible in what was decoded: they leave more strings than it accounts for.
+        if count.strings != len(rows) + 4 * len(messages):
+            return None
+        if any(map(str.isspace, map(_CONTENT, messages))):
+            return None
+        return rows if all(map(self.format_of, set(map(order_of, rows)))) else None
+
+    def format_of(self, order: Order) -> str | None:
+        """The format of plain rows with these roles, or None where a rule has something to say of them."""
+        if order not in self._orders:
+            if len(self._orders) >= _MOST_ORDERS:
+                return None
+            self._orders[order] = self._tried(order)
+        return self._orders[order]
+
+    def _tried(self, order: Order) -> str | None:
+        value = {"messages": [{"role": role, "content": "x"} for role in order]}
+        line = Line(1, None, Decoded(value), self._target, self._input_format)
+        rules = [rule for rule in self._rules if not rule.formats or line.format in rule.formats]
+        return None if any(True for rule in rules for _ in rule.check(line, self._target)) else line.format
+
+
+def order_of(row: PlainRow) -> Order:
+    """The roles of a row."""
+    return tuple(map(_ROLE, row.messages))
+
+
+def turns_of(row: PlainRow) -> list[tuple[str, str]]:
+    """Role and text of each message."""
+    return [(message.role, message.content) for message in row.messages]
+
+
+def value_of(row: PlainRow) -> dict[str, list[dict[str, str]]]:
+    """The row as rules see it."""
+    return {"messages": [{"role": message.role, "content": message.content} for message in row.messages]}
+
+
+def example_of(row: PlainRow, line: int) -> Example:
+    """The row as a parsed example."""
+    return Example(tuple(Message(message.role, message.content) for message in row.messages), line=line)
+
+
+class _Count(msgspec.Struct, frozen=True):
+    """What the bytes of a chunk say of the values in it."""
+
+    newlines: int
+    boundaries: int
+    strings: int | None
+
+
+def _counted(chunk: bytes) -> _Count:
+    """Count newlines, the newlines that stand between two values, and strings (None: not to be told).
+
+    Within JSON a closing brace is never followed by an opening one, so "}\\n{" stands between two values.
+    A quote after a backslash begins or ends no string, but for a backslash that is itself escaped.
+    """
+    if len(chunk) < _WORTH_NUMPY:
+        quotes, escaped = chunk.count(b'"'), chunk.count(b'\\"')
+        odd = b'\\\\"' in chunk
+        return _Count(chunk.count(b"\n"), chunk.count(b"}\n{"), None if odd else (quotes - escaped) // 2)
+    import numpy as np
+
+    codes = np.frombuffer(chunk, np.uint8)
+    after = codes[np.flatnonzero(codes == ord("\\")) + 1]
+    odd = bool((after == ord("\\")).any()) and b'\\\\"' in chunk
+    strings = int(np.count_nonzero(codes == ord('"')) - np.count_nonzero(after == ord('"'))) // 2
+    newlines = np.flatnonzero(codes == ord("\n"))
+    inner = newlines[:-1] if chunk.endswith(b"\n") else newlines
+    between = (codes[inner - 1] == ord("}")) & (codes[inner + 1] == ord("{"))
+    return _Count(len(newlines), int(np.count_nonzero(between)), None if odd else strings)

@@ -1,0 +1,18 @@
+"""Rows of data files, and the error for data that cannot be read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class DataError(ValueError):
+    """Data that cannot be read; the message names place, fault and cure."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One row and where it begins: the 1-based line (for Parquet, which has no lines, the row)."""
+
+    line: int
+    value: dict[str, Any]

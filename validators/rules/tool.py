@@ -1,0 +1,397 @@
+"""TOOL: tool definitions, calls and results. Docstrings are the rules' pages, as in `fmt`.
+
+A page's rows are long; the definitions and calls they show are those of the OpenAI form. The deprecated
+`functions` and `function_call` are checked as tools and calls without an id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from ..findings import Fault, kind_of, quoted
+from ..strict_json import Decoded, decode, join_path
+from ..suggest import did_you_mean
+from ..targets import Target
+from ..tool_schemas import parameters_fault, violations
+from .subjects import Line
+
+
+class Call(NamedTuple):
+    """One call: message index, JSON path, id (None: it has none), name ("" where misshapen), arguments."""
+
+    turn: int
+    where: str
+    id: str | None
+    name: str
+    arguments: Any
+
+
+class Definition(NamedTuple):
+    """One tool as the row defines it; `function` is None where nothing says what it is."""
+
+    where: str
+    tool: Any
+    function: dict[str, Any] | None
+
+
+def bad_tool_call(line: Line, target: Target) -> Iterator[Fault]:
+    """A tool call lacks what the target needs: a function with a name; id, type and text arguments for most.
+
+    Why: the target refuses the file, or the template writes a call without its name.
+    Bad:
+        {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "name": "level", "arguments": "{}"}]}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "level", "arguments": "{}"}}]}]}
+    """
+    shape = 'Write {"id": "…", "type": "function", "function": {"name": "…", "arguments": "{…}"}}.'
+    for turn, message in line.turns:
+        where, calls = join_path(["messages", turn, "tool_calls"]), message.get("tool_calls")
+        if calls is not None and not isinstance(calls, list):
+            yield Fault(
+                f"tool_calls is {kind_of(calls)}, not a list", f"Make it a list. {shape}", where=where
+            )
+        for i, call in enumerate(calls if isinstance(calls, list) else ()):
+            if fault := _call_fault(call, target):
+                yield Fault(fault, shape, where=f"{where}[{i}]")
+        old = message.get("function_call")
+        if old is not None and not (isinstance(old, dict) and _is_name(old.get("name"))):
+            cure = 'Write {"name": "…", "arguments": "{…}"}, or better tool_calls.'
+            yield Fault(
+                "the function call has no name", cure, where=join_path(["messages", turn, "function_call"])
+            )
+
+
+def _call_fault(call: Any, target: Target) -> str | None:
+    if not isinstance(call, dict):
+        return f"the tool call is {kind_of(call)}, not an object"
+    function = call.get("function")
+    if not isinstance(function, dict):
+        return "the tool call has no object 'function'"
+    if not _is_name(function.get("name")):
+        return "the tool call's function has no name"
+    needs = target.call_needs
+    if "id" in needs and not _is_name(call.get("id")):
+        return f"the tool call has no id, which {target.title} needs"
+    if "type" in needs and call.get("type") != "function":
+        return "the tool call's type is not 'function'"
+    if "arguments" in needs and not isinstance(function.get("arguments"), str):
+        found = kind_of(function["arguments"]) if "arguments" in function else "missing"
+        return f"the arguments are {found}; {target.title} takes JSON written as text"
+    return None
+
+
+def arguments_not_json(line: Line, target: Target) -> Iterator[Fault]:
+    """The text of a call's arguments is not JSON.
+
+    Why: the model learns to write calls that no program can read.
+    Bad:
+        {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "level", "arguments": "{'device': 'Duo'}"}}]}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "level", "arguments": "{\\"device\\": \\"Duo\\"}"}}]}]}
+    """
+    for call in _named(line):
+        decoded = _decoded(call.arguments)
+        if decoded is not None and decoded.faults and decoded.faults[0].kind != "duplicate-key":
+            fault = decoded.faults[0]
+            message = f"the arguments are not JSON: {fault.message} (byte {fault.offset + 1} of them)"
+            yield Fault(message, "Write them with a JSON library, as an object.", where=_arguments(call))
+
+
+def arguments_not_object(line: Line, target: Target) -> Iterator[Fault]:
+    """A call's arguments are JSON, but no object; often they were encoded twice.
+
+    Why: a function takes its arguments by name; a text or a list has none.
+    Bad:
+        {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "level", "arguments": "\\"{}\\""}}]}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "level", "arguments": "{}"}}]}]}
+    """
+    for call in _named(line):
+        value = call.arguments
+        if isinstance(value, str):
+            decoded = _decoded(value)
+            if decoded is None or decoded.faults:
+                continue
+            value = decoded.value
+        elif value is None or "arguments" in target.call_needs:
+            continue
+        if not isinstance(value, dict):
+            inner = _decoded(value)
+            twice = inner is not None and not inner.faults and isinstance(inner.value, dict)
+            cure = "They were encoded twice: encode once." if twice else 'Write an object: "{…}".'
+            message = f"the arguments are {kind_of(value)}, not an object"
+            yield Fault(message, cure, where=_arguments(call), fixable=twice)
+
+
+def arguments_break_schema(line: Line, target: Target) -> Iterator[Fault]:
+    """A call's arguments break the JSON Schema of the tool they are for.
+
+    Why: the model learns calls that its own tools refuse. What cannot be checked in bounded time (large
+    schemas, references out of the schema, patterns with lookaround) is not checked.
+    Bad:
+        {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "level", "arguments": "{}"}}]}], "tools": [{"type": "function", "function": {"name": "level", "parameters": {"type": "object", "properties": {"device": {"type": "string"}}, "required": ["device"]}}}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "level", "arguments": "{\\"device\\": \\"Duo\\"}"}}]}], "tools": [{"type": "function", "function": {"name": "level", "parameters": {"type": "object", "properties": {"device": {"type": "string"}}, "required": ["device"]}}}]}
+    """
+    calls = _named(line)
+    functions = (d.function for d in _definitions(line)) if calls else ()
+    schemas = {f["name"]: f.get("parameters") for f in functions if f is not None and _is_name(f.get("name"))}
+    for call in calls:
+        schema, value = schemas.get(call.name), call.arguments
+        if isinstance(value, str):
+            decoded = _decoded(value)
+            value = None if decoded is None or decoded.faults else decoded.value
+        elif line.raw is None:
+            value = _without_nulls(value)
+        if isinstance(schema, dict) and isinstance(value, dict) and (broken := violations(schema, value)):
+            cure = f"Make the call as {quoted(call.name)} defines it, or mend the definition."
+            yield Fault(f"the arguments break the schema: {'; '.join(broken)}", cure, where=_arguments(call))
+
+
+def undefined_tool(line: Line, target: Target) -> Iterator[Fault]:
+    """The row defines tools, and a call names none of them.
+
+    Why: the model learns to make up tools.
+    Bad:
+        {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "levle", "arguments": "{}"}}]}], "tools": [{"type": "function", "function": {"name": "level", "parameters": {"type": "object", "properties": {}}}}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "level", "arguments": "{}"}}]}], "tools": [{"type": "function", "function": {"name": "level", "parameters": {"type": "object", "properties": {}}}}]}
+    """
+    calls = _named(line)
+    given = [(d.function or {}).get("name") for d in _definitions(line)] if calls else []
+    names = [name for name in given if isinstance(name, str) and name]
+    if not names or len(names) < len(given):
+        return  # no tools, or one without a name that might be meant
+    for call in calls:
+        if call.name not in names:
+            cure = f"Define it, or call a tool of the row.{did_you_mean(call.name, names)}"
+            yield Fault(f"the row defines no tool {quoted(call.name)}", cure, where=call.where)
+
+
+def orphan_tool_result(line: Line, target: Target) -> Iterator[Fault]:
+    """A tool's result answers no earlier call.
+
+    Why: targets refuse the row; templates pair the result with nothing, or fail.
+    Bad:
+        {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "level", "arguments": "{}"}}]}, {"role": "tool", "tool_call_id": "c2", "content": "0.5"}, {"role": "assistant", "content": "Half full."}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "level", "arguments": "{}"}}]}, {"role": "tool", "tool_call_id": "c1", "content": "0.5"}, {"role": "assistant", "content": "Half full."}]}
+    """
+    calls = _calls(line)
+    for turn, message in line.turns:
+        if message.get("role") != "tool":
+            continue
+        answered, where = message.get("tool_call_id"), join_path(["messages", turn, "tool_call_id"])
+        if answered is None and "id" in target.call_needs:
+            cure = "Give it the id of the call it answers."
+            yield Fault("the tool message has no tool_call_id", cure, where=where)
+        elif _is_orphan(answered, turn, calls):
+            ids = [call.id for call in calls if call.turn < turn and call.id]
+            hint = did_you_mean(answered, ids) if isinstance(answered, str) else ""
+            cure = f"Put the call before it, with the same id.{hint}"
+            yield Fault("the tool message answers no earlier call", cure, where=where)
+
+
+def _is_orphan(answered: Any, turn: int, calls: tuple[Call, ...]) -> bool:
+    """Whether a result answers no earlier call; without ids there need only be one."""
+    earlier = [call.id for call in calls if call.turn < turn]
+    return not earlier or (answered is not None and answered not in earlier and None not in earlier)
+
+
+def unanswered_call(line: Line, target: Target) -> Iterator[Fault]:
+    """A call that is not the row's last message gets no result.
+
+    Why: many targets want a result for every call; the model learns to go on without one.
+    Bad:
+        {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "level", "arguments": "{}"}}]}, {"role": "user", "content": "Well?"}, {"role": "assistant", "content": "Half full."}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "level", "arguments": "{}"}}]}, {"role": "tool", "tool_call_id": "c1", "content": "0.5"}, {"role": "assistant", "content": "Half full."}]}
+    """
+    calls = _calls(line)
+    results = [
+        (turn, m.get("tool_call_id")) for turn, m in line.turns if m.get("role") in ("tool", "function")
+    ]
+    last = line.turns[-1][0] if line.turns else 0
+    if any(_is_orphan(answered, turn, calls) for turn, answered in results):
+        return  # a result under a wrong id is TOOL006's
+    for call in calls:
+        later = [answered for turn, answered in results if turn > call.turn]
+        if call.turn == last or (call.id is not None and call.id in later):
+            continue
+        # A call or a result without an id is paired by its place alone.
+        unnamed = later if call.id is None else [identity for identity in later if identity is None]
+        together = sum(other.turn == call.turn for other in calls)
+        if len(unnamed) < together:
+            cure = "Add the tool's result after it, or cut the row at the call."
+            yield Fault("the call gets no result", cure, where=call.where)
+
+
+def bad_tool_definition(line: Line, target: Target) -> Iterator[Fault]:
+    """A tool has no name, or its parameters are no valid JSON Schema.
+
+    Why: targets refuse the file; a wrong type such as "dict" or "float" is passed on to the model as it is.
+    Bad:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}], "tools": [{"type": "function", "function": {"name": "level", "parameters": {"type": "dict"}}}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}], "tools": [{"type": "function", "function": {"name": "level", "parameters": {"type": "object"}}}]}
+    """
+    for key in ("tools", "functions"):
+        given = line.value.get(key)
+        if given is not None and not isinstance(_tool_list(given, target), list):
+            yield Fault(f"{key} is {kind_of(given)}, not a list", "Make it a list of objects.", where=key)
+    for where, tool, function in _definitions(line):
+        if function is None:
+            cure = 'Write {"type": "function", "function": {"name": "…", "parameters": {…}}}.'
+            yield Fault("the tool defines no function", cure, where=where)
+            continue
+        if not _is_name(function.get("name")):
+            yield Fault("the tool has no name", "Name it as the calls do.", where=where)
+        wrapped = tool is not function and tool.get("type") == "function"
+        if "type" in target.call_needs and where.startswith("tools") and not wrapped:
+            cure = 'Write {"type": "function", "function": {…}}.'
+            yield Fault("the tool is not of the type 'function'", cure, where=where)
+        parameters = function.get("parameters")
+        if parameters is not None and (fault := parameters_fault(parameters)):
+            path = _below(where, tool, function) + ".parameters" + (f".{fault[0]}" if fault[0] else "")
+            yield Fault(fault[1], "Write the parameters as a JSON Schema of an object.", where=path)
+
+
+def too_many_tools(line: Line, target: Target) -> Iterator[Fault]:
+    """The row defines more tools than the target takes.
+
+    Why: the target refuses the row; and each definition costs tokens in every epoch.
+    With: max_tools=1
+    Bad:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}], "tools": [{"type": "function", "function": {"name": "level"}}, {"type": "function", "function": {"name": "light"}}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}], "tools": [{"type": "function", "function": {"name": "level"}}]}
+    """
+    count = len(_definitions(line))
+    if target.max_tools is not None and count > target.max_tools:
+        cure = "Keep those that the conversation may need."
+        yield Fault(f"{count} tools, and at most {target.max_tools} are taken", cure, where="tools")
+
+
+def tool_id_form(line: Line, target: Target) -> Iterator[Fault]:
+    """A call's id is not in the form that the target asks for.
+
+    Why: the target refuses the row, whoever made the id.
+    With: target=mistral
+    Bad:
+        {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "level", "arguments": "{}"}}]}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "a1B2c3D4e", "type": "function", "function": {"name": "level", "arguments": "{}"}}]}]}
+    """
+    length = target.tool_id_length
+    if length is None:
+        return
+    places = {call.id: f"{call.where}.id" for call in reversed(_calls(line)) if call.id is not None}
+    for turn, message in line.turns:
+        if isinstance(identity := message.get("tool_call_id"), str):
+            places.setdefault(identity, join_path(["messages", turn, "tool_call_id"]))
+    for identity, where in places.items():
+        if len(identity) != length or not (identity.isascii() and identity.isalnum()):
+            cure = f"Use {length} letters and digits, the same in the call and its result."
+            yield Fault(f"the id {quoted(identity)} is not of {target.title}'s form", cure, where=where)
+
+
+def tools_unsupported(line: Line, target: Target) -> Iterator[Fault]:
+    """The row uses tools, and the target takes none.
+
+    Why: the target refuses the row, or trains it without the tools.
+    With: tools=false
+    Bad:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}], "tools": [{"type": "function", "function": {"name": "level"}}]}
+    Good:
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+    """
+    if target.tools is not False:
+        return
+    calls = _calls(line)
+    if line.value.get("tools") or line.value.get("functions") or calls:
+        where = "tools" if line.value.get("tools") else calls[0].where if calls else "functions"
+        yield Fault(f"{target.title} takes no tools", "Leave such rows out, or choose a target.", where=where)
+
+
+# Eleven rules ask for the same row's calls and tools one after the other.
+@lru_cache(maxsize=1)
+def _calls(line: Line) -> tuple[Call, ...]:
+    """All calls in order, also misshapen ones: results may answer them."""
+    calls = []
+    for turn, message in line.turns:
+        given = message.get("tool_calls")
+        for i, call in enumerate(given if isinstance(given, list) else [given] * (given is not None)):
+            entry = call if isinstance(call, dict) else {}
+            where = join_path(["messages", turn, "tool_calls", i])
+            calls.append(_call(turn, where, entry.get("id"), entry.get("function")))
+        if message.get("function_call") is not None:
+            where = join_path(["messages", turn, "function_call"])
+            calls.append(_call(turn, where, None, message["function_call"]))
+    return tuple(calls)
+
+
+def _call(turn: int, where: str, identity: Any, function: Any) -> Call:
+    given = function if isinstance(function, dict) else {}
+    name = given["name"] if _is_name(given.get("name")) else ""
+    return Call(turn, where, identity if _is_name(identity) else None, name, given.get("arguments"))
+
+
+def _named(line: Line) -> list[Call]:
+    """The calls that name their function."""
+    return [call for call in _calls(line) if call.name]
+
+
+@lru_cache(maxsize=1)
+def _definitions(line: Line) -> tuple[Definition, ...]:
+    """The tools of a row, `functions` behind `tools`. A tool may stand without its `function` around it."""
+    found = []
+    for key in ("tools", "functions"):
+        given = _tool_list(line.value.get(key))
+        for i, tool in enumerate(given if isinstance(given, list) else ()):
+            inner = tool.get("function") if isinstance(tool, dict) else None
+            bare = tool if isinstance(tool, dict) and "name" in tool and inner is None else None
+            found.append(Definition(f"{key}[{i}]", tool, inner if isinstance(inner, dict) else bare))
+    return tuple(found)
+
+
+def _tool_list(given: Any, target: Target | None = None) -> Any:
+    """The list of tools; a table may hold it as JSON text, which hosted targets refuse."""
+    if isinstance(given, str) and not (target and target.call_needs):
+        decoded = _decoded(given)
+        return given if decoded is None or decoded.faults else decoded.value
+    return given
+
+
+def _below(where: str, tool: Any, function: Any) -> str:
+    return where if tool is function else f"{where}.function"
+
+
+def _arguments(call: Call) -> str:
+    function = "" if call.where.endswith("function_call") else ".function"
+    return f"{call.where}{function}.arguments"
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _without_nulls(value: Any) -> Any:
+    """Columnar files fill in null for every key that another row has."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+def _decoded(text: Any) -> Decoded | None:
+    return _decode(text) if isinstance(text, str) else None
+
+
+@lru_cache(maxsize=32)
+def _decode(text: str) -> Decoded | None:
+    """The text as strict JSON; None for half a surrogate pair, which is FMT011's."""
+    try:
+        return decode(text.encode())
+    except UnicodeEncodeError:
+        return None

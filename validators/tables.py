@@ -1,0 +1,127 @@
+"""Rows of tables: CSV and TSV with the line of each, Parquet and hub data sets with its number."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .blocks import PackedError, open_data, unpacked_name
+from .findings import printable, quoted
+from .rows import DataError, Row
+
+HUB = "hf:/"
+# Rows of a Parquet file that are held at once.
+_BATCH = 5_000
+
+
+def read_csv(path: Path) -> Iterator[Row]:
+    """Yield the rows of a CSV or TSV file with the line each begins at; cells are text. Raises DataError."""
+    name = printable(str(path))
+    # csv's own limit of 128 KiB a cell is shorter than many documents.
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    try:
+        with io.TextIOWrapper(open_data(path), encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter=_delimiter(path), strict=True)
+            header = next(reader, None)
+            if header is None:
+                return
+            repeated = sorted({column for column in header if header.count(column) > 1})
+            if repeated:
+                raise DataError(f"{name}:1:1: the column {quoted(repeated[0])} is there twice. Rename one.")
+            begins = reader.line_num + 1
+            for cells in reader:
+                if cells and len(cells) != len(header):
+                    cure = "Quote cells that hold the separator or line breaks."
+                    raise DataError(
+                        f"{name}:{begins}:1: {len(cells)} cells, and the header has {len(header)}. {cure}"
+                    )
+                if cells:
+                    yield Row(begins, dict(zip(header, cells, strict=True)))
+                begins = reader.line_num + 1
+    except PackedError as error:
+        raise DataError(f"{name}: the compressed file is broken or cut short: {error}.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{name}: byte {error.start} of a block is not UTF-8. Save the file as UTF-8."
+        ) from error
+    except csv.Error as error:
+        raise DataError(f"{name}:{reader.line_num}:1: not CSV: {error}. Check the quotes.") from error
+
+
+def _delimiter(path: Path) -> str:
+    if unpacked_name(path).suffix.lower() == ".tsv":
+        return "\t"
+    with open_data(path) as file:
+        header = file.readline()
+    return ";" if header.count(b";") > header.count(b",") else ","
+
+
+def read_parquet(path: Path) -> Iterator[Row]:
+    """Yield the rows of a Parquet file, a batch at a time. Raises DataError."""
+    import polars
+
+    number = 0
+    while True:
+        try:
+            frame = polars.scan_parquet(path).slice(number, _BATCH).collect()
+        except Exception as error:  # polars raises a family of its own for what is only a broken file
+            reason = printable(str(error)).splitlines()[0] if str(error) else type(error).__name__
+            raise DataError(
+                f"{printable(str(path))}: not a Parquet file that can be read: {reason}."
+            ) from error
+        for value in frame.iter_rows(named=True):
+            number += 1
+            yield Row(number, plain(value))
+        if len(frame) < _BATCH:
+            return
+
+
+def plain(value: dict[str, Any]) -> dict[str, Any]:
+    """A row of a typed table as JSON would have it.
+
+    In a table every message has every column that one of them has, empty or not: what is empty inside a
+    row is left out, but for `content`, which may be null beside tool calls.
+    """
+    return {key: _plain(item) for key, item in value.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        calls = value.get("tool_calls") or value.get("function_call")
+        return {
+            key: _plain(item)
+            for key, item in value.items()
+            if item is not None or (key == "content" and (calls or "role" in value))
+        }
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def hub_name(path: str | Path) -> str | None:
+    """The data set that `hf://owner/name` or `hf://owner/name@split` names; None for a file."""
+    text = str(path)
+    return text.removeprefix(HUB).removeprefix("/") if text.startswith(HUB) else None
+
+
+def read_hub(name: str) -> Iterator[Row]:
+    """Stream a data set of the hub (or a folder that `datasets` can load), split `train` unless named.
+
+    Raises DataError where `datasets` is missing or cannot load it.
+    """
+    try:
+        import datasets
+    except ImportError:
+        raise DataError(
+            f"hf://{name}: data sets of the hub need the package datasets: pip install 'decide-before-you-tune[local]'."
+        ) from None
+    owner, _, split = name.partition("@")
+    try:
+        rows = datasets.load_dataset(owner, split=split or "train", streaming=True)
+        for number, value in enumerate(rows, 1):
+            yield Row(number, plain(value))
+    except Exception as error:  # datasets and the hub's client raise families of their own
+        reason = printable(str(error)).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"hf://{printable(name)}: the data set cannot be loaded: {reason}.") from error
