@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -92,7 +93,8 @@ def serve() -> Iterator[Callable[[Callable[[dict[str, Any], int], Reply]], tuple
                 }.items():
                     self.send_header(key, value)
                 self.end_headers()
-                self.wfile.write(blob)
+                with contextlib.suppress(BrokenPipeError):  # a client that timed out has left
+                    self.wfile.write(blob)
 
             def log_message(self, *_: Any) -> None:
                 pass
