@@ -298,3 +298,8 @@ def test_scores_measured_in_two_ways_do_not_compare() -> None:
         CompareError, match=r"a and b measured judge differently.*judge\|by:rows and judge\|model:x"
     ):
         compare_answers({"a": a, "b": b}, "judge")
+
+
+def test_the_cost_of_errors_needs_its_matrix() -> None:
+    with pytest.raises(CompareError, match="needs its matrix"):
+        compare_answers({"a": answers("+-+"), "b": answers("+++")}, "cost_of_error")

@@ -296,7 +296,10 @@ def test_an_id_goes_before_an_input(tmp_path: Path) -> None:
             [{"id": "a", "prediction": "x"}, {"id": "a", "prediction": "y"}],
             "answers.jsonl:2: id 'a' stands twice",
         ),
-        ([{"input": "a", "prediction": "x"}, {"input": "a", "prediction": "x"}], "input 'a' stands twice"),
+        (
+            [{"input": "a", "prediction": "x"}, {"input": "a", "prediction": "x"}],
+            "'a' stands twice: keep one, or",
+        ),
         ([{"id": "a", "answer": "x"}], "a row needs `prediction`.* it has: id, answer"),
         ([{"prediction": "x"}], "`id` or `input`"),
         ([{"id": "a", "prediction": "x", "usd": -1}], "usd is -1"),

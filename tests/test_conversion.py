@@ -457,3 +457,17 @@ def test_the_command(tmp_path: Path) -> None:
         "lost: roles and borders of messages (1 row, first at line 1)",
     ]
     assert isinstance(run(source, tmp_path / "b.jsonl", "--to", "text").exception, LossError)
+
+
+def test_a_tables_columns_become_chats(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Frage,Antwort\nWo?,Hier\n")
+    refused = run(tmp_path / "a.csv", tmp_path / "b.jsonl", "--to", "chat")
+    assert "--columns input=NAME,output=NAME" in str(refused.exception)
+    done = run(
+        tmp_path / "a.csv", tmp_path / "b.jsonl", "--to", "chat", "--columns", "input=Frage,output=Antwort"
+    )
+    assert done.exit_code == 0
+    messages = json.loads((tmp_path / "b.jsonl").read_text())["messages"]
+    assert [(m["role"], m["content"]) for m in messages] == [("user", "Wo?"), ("assistant", "Hier")]
+    wrong = run(tmp_path / "a.csv", tmp_path / "b.jsonl", "--to", "chat", "--columns", "Frage")
+    assert wrong.exit_code == 2 and "input=NAME" in wrong.stderr

@@ -97,3 +97,19 @@ def test_answers_made_elsewhere_reach_a_verdict(tmp_path: Path) -> None:
     # The experiment that was written is an ordinary one: run it again, change it, decide again.
     assert workbench(HERE, "run", str(out / "experiment.yaml"), "--runs", str(out / "runs")).returncode == 0
     assert "DON'T TUNE" in workbench(HERE, "decide", str(run), "--worth-it", "0.4").stdout
+
+
+def test_an_experiment_that_somebody_wrote_is_not_overwritten(tmp_path: Path) -> None:
+    for name in ("base", "lora"):
+        jsonl(tmp_path / f"{name}.jsonl", [{"id": "q", "prediction": "yes", "reference": "yes"}])
+    (tmp_path / "experiment.yaml").write_text("name: mine\n")
+    files = [f"{name}={tmp_path / name}.jsonl" for name in ("base", "lora")]
+    done = workbench(HERE, "decide", *files, "--tuned", "lora", "--out", str(tmp_path))
+    assert done.returncode == 2 and "is there already" in done.stderr and "--out" in done.stderr
+    assert (tmp_path / "experiment.yaml").read_text() == "name: mine\n"
+    assert not (tmp_path / "test.jsonl").exists()
+
+
+def test_a_day_that_is_none(folder: Path) -> None:
+    done = workbench(HERE, "decide", str(folder), "--date", "2026-13-01")
+    assert done.returncode == 2 and "--date: write the day as" in done.stderr

@@ -145,3 +145,16 @@ def test_colour_obeys_no_color(clean: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_help_has_examples() -> None:
     assert "workbench lint train.jsonl test.jsonl --target together" in run("--help").stdout
+
+
+def test_a_length_without_a_tokenizer_is_no_all_clear(clean: Path) -> None:
+    result = run(clean, "--max-length", "5")
+    assert result.exit_code == 2 and "--tokenizer" in result.stderr and not result.stdout
+    assert run(clean, "--max-length", "5", "--tokenizer", "o200k_base").exit_code == 1
+
+
+def test_a_table_is_told_how_it_becomes_chats(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Frage,Antwort\nWo?,Hier\n")
+    assert "--columns input=" in run(tmp_path / "a.csv").stdout
+    named = run(tmp_path / "a.csv", "--columns", "input=frage,output=Antwort").stdout
+    assert "Did you mean 'Frage'?" in named and "Name a column that is there." in named

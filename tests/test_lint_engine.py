@@ -18,16 +18,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from validators import lint
+from validators.block_prints import of_block
 from validators.blocks import Block, blocks
 from validators.columns import Columns
+from validators.fingerprints import of_turns
 from validators.linter import LintReport, _settings, merge
 from validators.plain import Judge
 from validators.pool import run
+from validators.prefilters import Gated
 from validators.ranges import Source, Task, lint_range, plan
 from validators.reading import DataError, read_rows
 from validators.rules import RULES, choose_rules
+from validators.scanning import Scan
+from validators.statistics import Profile
 from validators.strict_json import decode
+from validators.suspects import _lines_with
 from validators.targets import load_target
+from validators.text_facts import TextFacts
 
 ROOT = Path(__file__).parent.parent
 DIRTY = ROOT / "sample_data/dirty.jsonl"
@@ -130,7 +137,7 @@ def test_plain_rows_are_taken_at_once() -> None:
     data = b"\n".join(rows(400)) + b"\n"
     assert len(data) > 1 << 15
     taken = judge().rows(data)
-    assert taken is not None and len(taken) == 400
+    assert taken is not None and len(taken.rows) == 400
 
 
 QA = chat(("user", "Hi"), ("assistant", "Yo"))
@@ -179,7 +186,7 @@ def test_what_the_fast_path_takes_the_slow_path_finds_clean(
     if taken is None:
         return
     lines = bytes(data).removesuffix(b"\n").split(b"\n")
-    assert [msgspec.to_builtins(row) for row in taken] == [decode(line).value for line in lines]
+    assert [msgspec.to_builtins(row) for row in taken.rows] == [decode(line).value for line in lines]
     assert not any(decode(line).faults for line in lines)
 
 
@@ -193,6 +200,108 @@ def test_both_paths_say_the_same(tmp_path_factory: pytest.TempPathFactory, lines
         patch.setattr(Judge, "rows", lambda self, chunk: None)
         slow = lint(path)
     assert fast == slow
+
+
+SAID = st.one_of(
+    st.text(min_size=1, max_size=30),
+    st.text(
+        alphabet="aB \t\n\x1c\u00a0\u2028\u00b4\u212b\u0130\u1e9e\u03a3\ufb01\uff21\u3042.",
+        min_size=1,
+        max_size=40,
+    ),
+    st.lists(
+        st.sampled_from(["I'm", "sorry,", "but", "I", "can't", "tip!", "a", "\n\n", "ESTÁ"]),
+        min_size=1,
+        max_size=20,
+    ).map(" ".join),
+).filter(lambda text: not text.isspace())
+TURNS = st.lists(
+    st.tuples(st.sampled_from(["system", "developer", "user", "assistant"]), SAID), min_size=1, max_size=5
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(TURNS, min_size=8, max_size=14), st.booleans())
+def test_a_block_has_the_fingerprints_of_its_rows(
+    rows_of_turns: list[list[tuple[str, str]]], asked: bool
+) -> None:
+    texts = [text for turns in rows_of_turns for _, text in turns]
+    orders = [tuple(role for role, _ in turns) for turns in rows_of_turns]
+    block = of_block(texts, orders, 1, asked)
+    one_by_one = [of_turns(turns, line, "", asked) for line, turns in enumerate(rows_of_turns, 1)]
+    assert list(block.prints) == one_by_one
+    facts, slow = TextFacts(), TextFacts()
+    facts.below = slow.below = 1 << 62
+    profile, slow_profile = Profile(3), Profile(3)
+    facts.take_block(block)
+    profile.read_block(block)
+    for row, turns in zip(one_by_one, rows_of_turns, strict=True):
+        slow.take(row, turns)
+        slow_profile.read(turns, row.example)
+    assert [getattr(facts, name) for name in TextFacts.__slots__] == [
+        getattr(slow, name) for name in TextFacts.__slots__
+    ]
+    assert [getattr(profile, name) for name in Profile.__slots__] == [
+        getattr(slow_profile, name) for name in Profile.__slots__
+    ]
+
+
+def test_words_run_together_are_other_words() -> None:
+    def prints(text: str) -> int:
+        return of_turns([("user", "Who?"), ("assistant", text)], 1).example
+
+    assert prints("the rapist") != prints("therapist")
+    assert prints(" The\n\n therapist ") == prints("the therapist")
+
+
+@pytest.mark.parametrize("end", [b"C:\\\\", b'\\\\\\"', b'\\"a\\\\\\\\', b'\\\\n\\"'])
+def test_rows_with_backslashes_before_quotes_stay_in_their_block(end: bytes) -> None:
+    odd = QA.replace(b"Hi", end)
+    for padding in (0, 300):
+        taken = judge().rows(b"\n".join([odd, *rows(padding), odd]) + b"\n")
+        assert (
+            taken is not None
+            and taken.rows[0].messages[0].content == json.loads(odd)["messages"][0]["content"]
+        )
+
+
+PIECES = [
+    b" ",
+    b"a",
+    b"1",
+    b"23",
+    b" (",
+    b")",
+    b"-",
+    b"/",
+    b".",
+    b"...",
+    b"{",
+    b"[Ins",
+    b"<YOUR",
+    b"@",
+    b"\n",
+    b"\\b",
+    b"\\f",
+]
+PIECES += [
+    b"sk-",
+    b"x" * 16,
+    b"AKIA",
+    b"-----",
+    b"\x7f",
+    *(sign.encode() for sign in "Ãâ€é\u200b\ufeff\ufffd\x85あ"),
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=60))
+def test_vectors_find_what_prefilters_find(pieces: list[bytes]) -> None:
+    data = b"".join(pieces) + b"\n"
+    for rule in RULES:
+        if isinstance(needs := getattr(rule, "needs", None), Gated) and needs.finder:
+            wanted = {n for n, line in enumerate(data.split(b"\n")) if needs.search(line)}
+            assert wanted <= set(_lines_with(needs, data, Scan(data))), rule.code
 
 
 # -- containers ------------------------------------------------------------------------------------

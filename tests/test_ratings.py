@@ -122,7 +122,7 @@ def test_choices_count_for_both(folder: Run, tmp_path: Path) -> None:
         ({"id": "nowhere", "contender": "lora", "rating": 1}, "no test sample has the id 'nowhere'"),
         ({"input": "What?", "contender": "lora", "rating": 1}, "no test sample asks 'What?'"),
         ({"contender": "lora", "rating": 1}, "a row needs `id`, or `input`"),
-        (scale(0, "lara", 1), "no contender is called 'lara' Did you mean 'lora'?"),
+        (scale(0, "lara", 1), "no contender is called 'lara'. Did you mean 'lora'? There are:"),
         ({"input": question(0), "rating": 1}, "a row needs `contender`"),
         (
             scale(0, "lora", 4),

@@ -52,12 +52,12 @@ def test_a_private_key_goes_to_its_last_line() -> None:
 
 
 def test_keys_of_objects_are_redacted_and_embedded_files_are_not() -> None:
-    row = b'{"joe@mail.com":  1, "image": "data:text/plain,joe@mail.com"}\r\n'
+    row = b'{"joe@mail.com":  1, "image": "data:text/plain;base64,am9lQG1haWwuY29t"}\r\n'
     assert redact_line(
         row, Placeholders()
-    ) == b'{"<EMAIL_1>":1,"image": "data:text/plain,joe@mail.com"}\r\n' or (
+    ) == b'{"<EMAIL_1>":1,"image": "data:text/plain;base64,am9lQG1haWwuY29t"}\r\n' or (
         json.loads(redact_line(row, Placeholders()))
-        == {"<EMAIL_1>": 1, "image": "data:text/plain,joe@mail.com"}
+        == {"<EMAIL_1>": 1, "image": "data:text/plain;base64,am9lQG1haWwuY29t"}
     )
 
 

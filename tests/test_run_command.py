@@ -275,6 +275,7 @@ def test_only_runs_some_and_says_so(cheap: Path) -> None:
     verdict = run.verdict()
     assert verdict is not None and verdict.reason == "no-tuned-contender"
     assert "not scored: theirs" in verdict.caveats
+    assert verdict.next == "workbench run experiment.yaml", "the tuned one is in the file already"
     assert workbench(cheap, "run", "experiment.yaml", "--only", "theirs").returncode == 0
     assert len(run.contenders()) == 3
 

@@ -197,3 +197,19 @@ def test_classification_keeps_its_confusion_matrix(tmp_path: Path) -> None:
         "confusion"
     ]
     assert table["labels"] == ["post", "till"] and table["counts"] == [[1, 0, 1], [1, 1, 0]]
+
+
+def test_a_price_for_a_true_label_that_no_row_has_is_mistyped(tmp_path: Path) -> None:
+    jsonl(tmp_path / "test.jsonl", [chat("one", "alarm"), chat("two", "till")])
+    from workbench.data import prepare, read_files
+
+    def check(*true: str) -> None:
+        costs = {label: {"*": 100} for label in true} | {"*": {"*": 1}}
+        metrics = {"primary": "cost_of_error", "also": [], "options": {"cost_of_error": {"costs": costs}}}
+        found = experiment(tmp_path, metrics=metrics)
+        samples = prepare(found, *read_files(found)).test
+        check_metrics(found, samples[:1], samples[1:])
+
+    check("alarm", "till")
+    with pytest.raises(ScoreError, match=r"the true label 'alrm', which no row has\. Did you mean 'alarm'\?"):
+        check("alrm")

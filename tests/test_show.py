@@ -132,3 +132,12 @@ def test_tokenizers_that_cannot_show_are_named(
     )
     code, _, error = run(path, name)
     assert code == 2 and said in error
+
+
+def test_another_format_and_a_missing_file_are_named(tmp_path: Path, tiny_model: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    file.write_text(json.dumps({"prompt": "q", "completion": "a"}) + "\n")
+    code, _, error = run(file, tiny_model, line=1)
+    assert code == 2 and "workbench convert" in error
+    code, _, error = run(tmp_path / "pears.jsonl", tiny_model, line=1)
+    assert code == 2 and "there is no such file. Did you mean 'pairs.jsonl'?" in error

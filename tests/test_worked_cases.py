@@ -100,6 +100,7 @@ def leaked(folder: Path, *, drop: bool = False) -> Path:
 def test_7_a_leaked_test_split(tmp_path: Path) -> None:
     run, verdict = run_it(leaked(tmp_path / "a"), tmp_path / "runs")
     assert (verdict.headline, verdict.reason) == ("cant-tell", "fix-data") and "DUP003" in verdict.sentence
+    assert verdict.next == "workbench lint train.jsonl dev.jsonl test.jsonl", "one alone shows no leak"
     assert not run.contenders()  # nothing was spent
 
 
@@ -231,3 +232,21 @@ def test_the_verdict_of_a_case_is_plain_data(tmp_path: Path) -> None:
     )
     stored = json.loads((run.folder / "verdict.json").read_text())
     assert msgspec.convert(stored, Verdict) == verdict == Run(run.folder).verdict()
+
+
+def test_what_is_next_where_a_file_can_say_it(tmp_path: Path) -> None:
+    """Answers were brought: one of them may be a tuned model's. People's ratings decide: somebody has to give them."""
+    contenders = {"base": Answers(marks(50, 50)), "few-shot": Answers(marks(70, 30))}
+    _, verdict = judged(tmp_path / "a", contenders)
+    assert verdict.next.startswith("write tuned: true beside the tuned one, or add a contender")
+    assert any("usd_per_1000" in caveat for caveat in verdict.caveats)
+    contenders["lora"] = Answers(marks(90, 10), tuned=True, usd_per_1000=1)
+    _, verdict = judged(tmp_path / "c", contenders)
+    assert any(
+        caveat.startswith("lora was tuned elsewhere: what that took counts as $0")
+        for caveat in verdict.caveats
+    )
+    _, verdict = judged(tmp_path / "d", contenders, decision={"costs": {"labour_usd": 1}})
+    assert not any("elsewhere" in caveat for caveat in verdict.caveats)
+    _, verdict = judged(tmp_path / "b", contenders, metrics={"primary": "human", "also": ["exact_match"]})
+    assert verdict.reason == "no-signal" and verdict.next.startswith("rate the answers (ratings: people.csv)")

@@ -128,12 +128,17 @@ def blocks(file: BinaryIO, lo: int, hi: int | None, cap: int, size: int = SIZE) 
             return
         position += len(data)
         end = data.rfind(b"\n") + 1
+        if end == len(data):
+            yield Block(data)
+            continue
+        block, read = _long_line(file, data[end:], cap)
+        position += read
+        if end and block.length is None and len(block.data) <= size:
+            yield Block(data[:end] + block.data)
+            continue
         if end:
             yield Block(data[:end])
-        if end < len(data):
-            block, read = _long_line(file, data[end:], cap)
-            position += read
-            yield block
+        yield block
 
 
 def _to_line_start(file: BinaryIO, lo: int) -> int:

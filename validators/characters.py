@@ -65,8 +65,11 @@ def garbled(text: str) -> Iterator[Garbled]:
 def mend_garbled(text: str) -> str:
     """The text with every garbled run as it was meant, also where it was garbled twice."""
     while runs := list(garbled(text)):
-        for run in reversed(runs):
-            text = text[: run.start] + run.mended + text[run.end :]
+        pieces, done = [], 0
+        for run in runs:
+            pieces += [text[done : run.start], run.mended]
+            done = run.end
+        text = "".join([*pieces, text[done:]])
     return text
 
 
@@ -172,8 +175,11 @@ def invisible(text: str) -> list[Invisible]:
 def without_invisible(text: str) -> str:
     """The text less its invisible characters, and less those that were meant only beside them."""
     while found := invisible(text):
-        for each in reversed(found):
-            text = text[: each.start] + text[each.start + 1 :]
+        pieces, done = [], 0
+        for each in found:
+            pieces.append(text[done : each.start])
+            done = each.start + 1
+        text = "".join([*pieces, text[done:]])
     return text
 
 

@@ -22,14 +22,16 @@ from .control_tokens import (
     refuse_private,
 )
 from .examples import Example, Message
+from .memory_limit import memory_limit
 from .time_limit import TimeLimitError, time_limit
 
 # What templates that print today's date fall back on where they are told none.
 TEMPLATE_DAY = date(2024, 7, 26)
 
-# A template is a stranger's program: for one conversation it gets so long, and may write so much.
+# A template is a stranger's program: for one conversation it gets so long and so much memory.
 MOST_SECONDS = 20.0
 MOST_CHARACTERS = 1 << 28
+MOST_BYTES = 1 << 31
 
 
 class TokenizerError(ValueError):
@@ -227,14 +229,17 @@ class HuggingFaceTokenizer:
     def _apply(
         self, messages: list[dict[str, Any]], tools: list[dict[str, Any]], generation_prompt: bool
     ) -> str:
-        with time_limit(MOST_SECONDS):
-            text: str = self.tokenizer.apply_chat_template(
-                messages,
-                tools=tools or None,
-                chat_template=self._template(tools),
-                tokenize=False,
-                add_generation_prompt=generation_prompt,
-            )
+        try:
+            with time_limit(MOST_SECONDS), memory_limit(MOST_BYTES):
+                text: str = self.tokenizer.apply_chat_template(
+                    messages,
+                    tools=tools or None,
+                    chat_template=self._template(tools),
+                    tokenize=False,
+                    add_generation_prompt=generation_prompt,
+                )
+        except MemoryError:
+            raise TimeLimitError(f"over {MOST_BYTES:,} bytes of memory for one conversation") from None
         if len(text) > MOST_CHARACTERS:
             raise TimeLimitError(f"{len(text):,} characters for one conversation")
         return text

@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
+from .columns import Columns
 from .examples import ExampleError
 from .findings import printable, quoted
 from .gemini import write_gemini
 from .neutral import Neutral, from_json, read_neutral
-from .reading import BOM, DataError, read_rows
+from .reading import BOM, DataError, container_of, read_rows
 from .row_fixes import short_ids
 from .row_writers import (
     Written,
@@ -60,6 +61,9 @@ class LossError(DataError):
     """The conversion would lose something, and nobody allowed it."""
 
 
+TABLE_HINT = "--columns input=NAME,output=NAME (or --template) turns a table's rows into chats."
+
+
 class Converted(msgspec.Struct, frozen=True):
     """What a conversion did: rows written, and for each loss how many rows and the first one's line."""
 
@@ -84,9 +88,12 @@ def convert_row(value: dict[str, Any], to: str) -> tuple[dict[str, Any], tuple[s
     return written, tuple(dict.fromkeys((*row.losses, *losses)))
 
 
-def convert_file(source: Path, out: Path, to: str, *, lossy: bool = False) -> Converted:
+def convert_file(
+    source: Path, out: Path, to: str, *, lossy: bool = False, columns: Columns | None = None
+) -> Converted:
     """Convert a data file to JSON Lines, written whole or not at all (`.gz` and `.zst` are compressed).
 
+    `columns` turn table rows into chats first.
     Raises LossError with what would be lost unless `lossy`, DataError with every row that cannot be
     converted (the first 20), or where the output would overwrite the input.
     """
@@ -101,7 +108,7 @@ def convert_file(source: Path, out: Path, to: str, *, lossy: bool = False) -> Co
     with replacing(out, compression_named(out)) as copy:
         if to in CONVERSION_TARGETS and load_target(to).bom == "required":
             copy.write(BOM)
-        for row in read_rows(source):
+        for row in read_rows(source, columns=columns):
             try:
                 written, lost = convert_row(row.value, to)
                 copy.write(_json_line(written))
@@ -116,7 +123,8 @@ def convert_file(source: Path, out: Path, to: str, *, lossy: bool = False) -> Co
                 losses[name] = (count + 1, first)
         if faults:
             more = [f"… and {broken - _SHOWN:,} more"] if broken > _SHOWN else []
-            raise DataError("\n".join([*faults, *more]))
+            table = [TABLE_HINT] if columns is None and container_of(source) != "jsonl" else []
+            raise DataError("\n".join([*faults, *more, *table]))
         if losses and not lossy:
             raise LossError(
                 f"converting {printable(str(source))} to {to} would lose:\n"

@@ -1,7 +1,8 @@
 """Digests that make two rows the same when only case, width or white space differ.
 
 A row is three texts: its system messages, its prompt (all before the last reply) and its reply (the
-rest). Each is squeezed and hashed to 64 bits; the digest of the example joins the last two.
+rest). Each is squeezed and hashed to 64 bits; the digest of the example joins the last two. Between words
+one space is left, so that "the rapist" is no "therapist". `block_prints` does the same for many rows.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import chain
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -21,14 +22,18 @@ import msgspec
 # A word, a sign, or one character of a script that writes no spaces.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]|\w+|[^\w\s]")
 _NOT_CONTENT = frozenset({"id", "metadata", "weight", "tool_call_id"})
-_LOWER = bytes(range(256)).lower()
-_SPACE = b" \t\n\x0b\x0c\r\x1c\x1d\x1e\x1f"
+SPACES = b" \t\n\x0b\x0c\r\x1c\x1d\x1e\x1f"
+# ASCII letters to lower case, white space to spaces.
+FOLDED = bytes(ord(" ") if code in SPACES else code for code in range(256)).lower()
 # Bytes that begin or continue no letter with a case (but in scripts that hardly anyone writes): Latin, Greek,
 # Cyrillic, Armenian, Georgian begin with the others. Folding case is slow where there is nothing to fold.
 _UNCASED = bytes(code for code in range(256) if not (0xC3 <= code <= 0xD6 or code == 0xE1))
-# Stands between the pieces of a text; white space would be squeezed away.
-_BETWEEN = "\0"
-_SYSTEM = ("system", "developer")
+# Stands between the texts of a row; white space would be squeezed.
+BETWEEN = b"\0"
+SYSTEM = ("system", "developer")
+# An odd factor keeps all 64 bits of the prompt, and prompt and reply may not change places.
+FACTOR = 0x9E3779B97F4A7C15
+_ALL_BITS = (1 << 64) - 1
 # Which keys are the prompt, format by format; the others are the reply.
 _PROMPTS = {
     "preference": ("input", "prompt"),
@@ -43,11 +48,11 @@ Turns = Sequence[tuple[str, str]]
 
 
 class Fingerprint(msgspec.Struct, frozen=True, array_like=True):
-    """A row for comparing, as 64-bit digests of text without case, width and white space.
+    """A row for comparing, as 64-bit digests of text without case and width, its white space squeezed.
 
     `prompt` is what comes before the last reply, `reply` the rest, `system` the system messages; 0 where
-    there is none. `words` (of the prompt, less system messages) and `reply_words` are exact while few: from
-    12 on they say only that there are at least so many.
+    there is none. `words` (of the prompt, less system messages) and `reply_words` go up to 12, which stands
+    for as many or more.
     """
 
     line: int
@@ -123,30 +128,44 @@ def fingerprint(value: dict[str, Any], row_format: str | None, line: int) -> Fin
     reply = {key: item for key, item in value.items() if key not in keys}
     said = " ".join(_texts([reply[key] for key in sorted(reply)]))
     words = count_words(asked)
-    return _joined(line, _json(prompt) if words else "", _json(reply), "", words, count_words(said))
+    asked_digest, said_digest = (hashed(squeezed(_json(part))) if part else 0 for part in (prompt, reply))
+    return _joined(line, asked_digest if words else 0, said_digest, 0, words, count_words(said))
 
 
 def of_turns(turns: Turns, line: int, rest: str = "", asked: bool = False) -> Fingerprint:
     """The fingerprint of a chat: (role, text) of each message, the row's other keys, whether all is prompt."""
-    last = len(turns)
-    if not asked:
-        while last and turns[last - 1][0] != "assistant":
-            last -= 1
-        last = last - 1 if last else len(turns)
+    roles = tuple([role for role, _ in turns])
+    texts = [squeezed(text) for _, text in turns]
+    last = prompt_end(roles, asked)
     before, after = turns[:last], turns[last:]
-    words = count_words(_head(before))
-    prompt = _BETWEEN.join(chain.from_iterable(before)) + rest
-    reply = _BETWEEN.join(chain.from_iterable(after))
-    system = _BETWEEN.join([text for role, text in turns if role in _SYSTEM])
-    return _joined(line, prompt, reply, system, words, count_words(after[0][1]) if after else 0)
+    words = count_words(head_of(before))
+    prompt = (*texts[:last], squeezed(rest)) if rest else texts[:last]
+    system = [text for role, text in zip(roles, texts, strict=True) if role in SYSTEM]
+    return _joined(
+        line,
+        (hashed(BETWEEN.join(prompt)) + hashed_roles(roles[:last])) & _ALL_BITS,
+        (hashed(BETWEEN.join(texts[last:])) + hashed_roles(roles[last:])) & _ALL_BITS if after else 0,
+        hashed(BETWEEN.join(system)) if system else 0,
+        words,
+        count_words(after[0][1]) if after else 0,
+    )
 
 
-def _head(turns: Turns) -> str:
+def prompt_end(roles: Sequence[str], asked: bool) -> int:
+    """How many messages are the prompt: those before the last reply; all, where there is none or all is asked."""
+    if not asked:
+        for index in range(len(roles) - 1, -1, -1):
+            if roles[index] == "assistant":
+                return index
+    return len(roles)
+
+
+def head_of(turns: Turns) -> str:
     """The texts that are not the system's, as far as words are counted."""
     texts: list[str] = []
     length = 0
     for role, text in turns:
-        if role not in _SYSTEM:
+        if role not in SYSTEM:
             texts.append(text)
             length += len(text)
             if length > _HEAD:
@@ -155,36 +174,38 @@ def _head(turns: Turns) -> str:
 
 
 def count_words(text: str) -> int:
-    """Words, exact only while they are few: a long text need not be taken apart to be known as long."""
-    found = len(text[:_HEAD].split())
-    return min(found, 255) if found >= MANY_WORDS else min(len(_WORD.findall(text)), 255)
+    """Words, at most 12: a long text need not be taken apart to be known as long."""
+    if len(text[:_HEAD].split()) >= MANY_WORDS:
+        return MANY_WORDS
+    if len(text) <= _HEAD:
+        return min(len(_WORD.findall(text)), MANY_WORDS)
+    return sum(1 for _ in islice(_WORD.finditer(text), MANY_WORDS))
 
 
-def digest(text: str) -> int:
-    """64 bits of a text without its case, width and white space; 0 for no text."""
+def squeezed(text: str) -> bytes:
+    """A text after NFKC and case folding, each run of white space one space, none at its ends."""
     if text.isascii():
-        data = text.encode().translate(_LOWER, _SPACE)
-    else:
-        text = unicodedata.normalize("NFKC", text)
-        data = text.encode("utf-8", "surrogatepass")
-        if data.translate(None, _UNCASED):
-            data = text.casefold().encode("utf-8", "surrogatepass")
-        data = data.translate(_LOWER, _SPACE)
-    return int.from_bytes(blake2b(data, digest_size=8).digest(), "little") if data else 0
+        return b" ".join(text.encode().translate(FOLDED).split())
+    text = unicodedata.normalize("NFKC", text)
+    if text.encode("utf-8", "surrogatepass").translate(None, _UNCASED):
+        text = text.casefold()
+    return " ".join(text.split()).encode("utf-8", "surrogatepass").translate(FOLDED)
 
 
-def _joined(line: int, prompt: str, reply: str, system: str, words: int, reply_words: int) -> Fingerprint:
-    asked, said = digest(prompt), digest(reply)
-    # An odd factor keeps all 64 bits of the prompt, and prompt and reply may not change places.
-    example = (asked * 0x9E3779B97F4A7C15 + said) & 0xFFFFFFFFFFFFFFFF
-    of_system = _short_digest(system) if system else 0
-    return Fingerprint(line, example, asked if words else 0, said, of_system, words, reply_words)
+def hashed(data: bytes) -> int:
+    """64 bits of some bytes."""
+    return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
 
 
-@lru_cache(maxsize=256)
-def _short_digest(text: str) -> int:
-    """The digest of a text that stands in many rows."""
-    return digest(text)
+@lru_cache(maxsize=4096)
+def hashed_roles(roles: tuple[str, ...]) -> int:
+    """64 bits of who speaks."""
+    return hashed(repr(roles).encode("utf-8", "surrogatepass"))
+
+
+def _joined(line: int, asked: int, said: int, system: int, words: int, reply_words: int) -> Fingerprint:
+    example = (asked * FACTOR + said) & _ALL_BITS
+    return Fingerprint(line, example, asked if words else 0, said, system, words, reply_words)
 
 
 def _turn(message: Any) -> tuple[str, str]:
@@ -196,7 +217,7 @@ def _turn(message: Any) -> tuple[str, str]:
     if len(message) > 2:
         more = {key: item for key, item in message.items() if key not in ("role", "content")}
         more = {key: item for key, item in more.items() if key not in _NOT_CONTENT}
-        text += _BETWEEN + _json(more) if more else ""
+        text += "\0" + _json(more) if more else ""
     return role if isinstance(role, str) else _json(role), text
 
 
@@ -207,7 +228,7 @@ def _texts(value: Any) -> list[str]:
     if isinstance(value, list):
         return [text for item in value for text in _texts(item)]
     if isinstance(value, dict):
-        if value.get("role") in _SYSTEM:
+        if value.get("role") in SYSTEM:
             return []
         return _texts(value.get("messages", value.get("content", value.get("text", []))))
     return []
@@ -223,7 +244,7 @@ def _json(value: Any) -> str:
 
 def _content(value: Any) -> Any:
     if isinstance(value, str):
-        return "".join(value.split())
+        return " ".join(value.split())
     if isinstance(value, list):
         return [_content(item) for item in value]
     if isinstance(value, dict):

@@ -46,7 +46,7 @@ def parse_ignores(flags: Iterable[str], folder: Path) -> Ignores:
     table: dict[str, list[str]] = {}
     for flag in flags:
         pattern, colon, codes = flag.rpartition(":")
-        if not (colon and pattern and codes.strip()):
+        if not (colon and pattern and codes.strip(" ,")):
             raise RuleError(
                 f"--per-file-ignores takes PATTERN:CODES, such as 'test*.jsonl:DUP,MSG011', not '{flag}'."
             )
@@ -55,4 +55,5 @@ def parse_ignores(flags: Iterable[str], folder: Path) -> Ignores:
 
 
 def _codes(names: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(rule.code for rule in choose_rules(names)) if names else frozenset()
+    named = tuple(name for name in names if name.strip(" ,"))
+    return frozenset(rule.code for rule in choose_rules(named)) if named else frozenset()

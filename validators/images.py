@@ -40,6 +40,12 @@ def scheme_of(reference: str) -> str:
     return "gs" if head.startswith("gs://") else "path"
 
 
+def is_embedded(text: str) -> bool:
+    """Whether a text is a file in base64 and no text at all; one that only begins with `data:` is."""
+    match = _HEAD.match(text)
+    return match is not None and match[2].casefold().endswith(";base64")
+
+
 def embedded_image(reference: str) -> Embedded | None:
     """Read a base64 data URI without decoding it whole; None where it is none."""
     match = _HEAD.match(reference)

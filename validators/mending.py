@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -87,8 +88,9 @@ def mend_file(source: Source, plan: Plan) -> Mended:
     On any failure the original stays whole. Raises DataError for a file that cannot be read, that is
     read-only, or that changes meanwhile; OSError where the disk refuses.
     """
-    no_file = "standard input has no file to write to. Save it first, or use --diff."
-    if refused := no_file if source.label == "-" else why_not(source):
+    pipe = "standard input" if source.label == "-" else "a pipe"
+    no_file = f"{pipe} has no file to write to. Save it first, or use --diff."
+    if refused := no_file if Path(source.label) != source.path else why_not(source):
         return Mended(printable(source.label), {}, refused)
     fixed: Counter[str] = Counter()
     with open_lines(source.path) as lines, replacing(source.path, compression_of(source.path)) as copy:

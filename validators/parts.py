@@ -15,6 +15,7 @@ from .fingerprints import fingerprint
 from .ignoring import Ignores
 from .measuring import Measure
 from .passages import spoken
+from .personal import without_secrets
 from .plain import OF_SHAPE, Judge
 from .reading import Columns, DataError, hub_name
 from .rules import CHATS, PROMPTS, LineRule, Rule, SetRule, TokenRule, family_of
@@ -306,9 +307,9 @@ def finding(
         path=printable(path),
         line=number,
         column=column,
-        where=None if fault.where is None else printable(fault.where),
-        message=printable(fault.message),
-        help=printable(fault.help),
+        where=None if fault.where is None else printable(without_secrets(fault.where)),
+        message=printable(without_secrets(fault.message)),
+        help=printable(without_secrets(fault.help)),
         # A row that is no strict JSON is not rewritten.
         fixable=(rule.fix == "safe" if fault.fixable is None else fault.fixable)
         and not (line is not None and line.decoded.faults),

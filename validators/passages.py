@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
+from .images import is_embedded
 from .strict_json import join_path
 
 Speaker = Literal["system", "user", "assistant", "other"]
@@ -88,7 +89,7 @@ def exchange(value: Any, row_format: str | None) -> Exchange:
 def strings(value: Any, parts: tuple[str | int, ...] = (), depth: int = 0) -> Iterator[tuple[str, str]]:
     """Every text value of a row with its JSON path; embedded files (`data:`) are no text."""
     if isinstance(value, str):
-        if not value.startswith("data:"):
+        if not (value.startswith("data:") and is_embedded(value)):
             yield join_path(list(parts)), value
     elif depth < 64 and isinstance(value, (dict, list)):
         items: Any = value.items() if isinstance(value, dict) else enumerate(value)

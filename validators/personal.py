@@ -12,10 +12,12 @@ import json
 import math
 import re
 import string
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
+from . import scanning
 from .prefilters import Gated, run_of
 
 Kind = Literal["secret", "email", "card", "phone", "iban", "ssn"]
@@ -59,7 +61,9 @@ def _always(token: str) -> bool:
 SECRETS: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
     (
         "a private key",
-        r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:\s|\\n|\\r|[\w-]+: .*)*[A-Za-z0-9+/=]{10,}",
+        # Headers such as "Version: 1" stand before the key; bounded, or many beginnings would take for ever.
+        r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----"
+        r"(?:\s++|\\[nr]|[\w-]{1,40}+: (?:[^\n\r\\]|\\(?![nr])){0,200}+){0,24}+[A-Za-z0-9+/=]{10,}",
         _always,
     ),
     ("an Anthropic API key", r"sk-ant-[A-Za-z0-9_-]{20,}", _is_varied),
@@ -87,11 +91,11 @@ SECRETS: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
     ("a Replicate token", r"r8_[A-Za-z0-9]{37}", _is_varied),
     ("a DigitalOcean token", r"do[opr]_v1_[a-f0-9]{64}", _is_varied),
     ("a Shopify token", r"shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}", _is_varied),
-    ("a JSON web token", r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{10,}", _is_jwt),
+    ("a JSON web token", r"eyJ[A-Za-z0-9_-]{8,4096}+\.eyJ[A-Za-z0-9_-]{4,}+\.[A-Za-z0-9_-]{10,}", _is_jwt),
 )
 _SECRET = re.compile("|".join(f"(?P<s{i}>(?<![A-Za-z0-9]){p})" for i, (_, p, _) in enumerate(SECRETS)))
-# Secrets have so many letters, digits, hyphens and underscores in a row.
-_TOKEN_RUN = run_of(string.ascii_letters.encode() + string.digits.encode() + b"-_", 16)
+# Secrets have so many letters, digits and signs that stand in keys in a row.
+_TOKEN_RUN = run_of(string.ascii_letters.encode() + string.digits.encode() + b"-_+/=.", 16)
 # Of each beginning the rarest sign of ordinary text, with what stands before it: one look at each byte.
 SECRET_BYTES = Gated(
     re.compile(
@@ -100,6 +104,8 @@ SECRET_BYTES = Gated(
         rb"|(?<=[aA][wW][sS]_)|(?<=Key=)|(?<=SG)\.|(?<=A[KS]I)A|(?<=eyJ)|(?<=AIz)a)"
     ),
     lambda data: _TOKEN_RUN(data) or b"PRIVATE KEY" in data,
+    scanning.tokens,
+    certain=False,
 )
 
 
@@ -111,13 +117,27 @@ def find_secrets(text: str) -> Iterator[Personal]:
             yield Personal("secret", title, match.start(), match.end())
 
 
+_LONG_WORD = re.compile(r"[A-Za-z0-9_-]{16}|PRIVATE KEY")
+
+
+def without_secrets(text: str) -> str:
+    """The text with a mark in place of each secret: messages quote names and values of the data."""
+    if not _LONG_WORD.search(text):
+        return text
+    for found in reversed(list(find_secrets(text))):
+        text = (
+            f"{text[: found.start]}<{found.title.removeprefix('an ').removeprefix('a ')}>{text[found.end :]}"
+        )
+    return text
+
+
 # -- addresses and numbers -------------------------------------------------------------------------
 
 _EMAIL = re.compile(
     r"(?<![\w.+%/:@-])[A-Za-z0-9_][\w.+%'-]{0,63}@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+([A-Za-z]{2,24}))\b(?!@)",
     re.ASCII,
 )
-EMAIL_BYTES = re.compile(b"@")
+EMAIL_BYTES = Gated(re.compile(b"@"), lambda data: b"@" in data, scanning.at_signs)
 # Names that stand for nobody (RFC 2606), and accounts of machines.
 _NOBODY = re.compile(r"(?:^|\.)(?:example\.(?:com|org|net)|test|example|invalid|localhost)$")
 _MACHINES = frozenset({"git", "hg", "svn"})
@@ -156,7 +176,9 @@ _CARDS = (
     (re.compile(r"30[0-5]|36|38"), 14, (4, 6, 4)),
 )
 NUMBER_BYTES = Gated(
-    re.compile(rb"[0-9](?:[ .()/-]{0,3}[0-9]){6}"), run_of(string.digits.encode(), 7, between=b" .()/-")
+    re.compile(rb"[0-9](?:[ .()/-]{0,3}[0-9]){6}"),
+    run_of(string.digits.encode(), 7, between=b" .()/-"),
+    scanning.numbers,
 )
 
 
@@ -180,7 +202,7 @@ def passes_luhn(digits: str) -> bool:
 
 _PHONE = re.compile(
     r"(?<![\w+./=-])(?<!\d )(?:"
-    r"\+[1-9]\d{0,2}(?:[ .-]?\(0?\d{1,4}\))?(?:[ ./-]?\d{1,4}){2,6}"  # international
+    r"\+[1-9]\d{0,2}(?:[ .-]?\(0?\d{1,4}\))?(?:[ ./-]?\d{1,4}+){2,6}+"  # international
     r"|(?:1[ .-])?\([2-9]\d{2}\) ?[2-9]\d{2}[ .-]\d{4}"  # (212) 555-0199
     r"|(?:1-)?[2-9]\d{2}-[2-9]\d{2}-\d{4}|[2-9]\d{2}\.[2-9]\d{2}\.\d{4}"
     r"|0[1-9](?: \d{2}){4}|0[1-9](?:\.\d{2}){4}"  # France
@@ -240,7 +262,16 @@ def find_personal(text: str) -> list[Personal]:
     """All secrets and personal data of a text in order; where two overlap, the graver one (as in FINDERS)."""
     taken: list[Personal] = []
     for finder in FINDERS.values():
-        for found in finder(text):
-            if all(found.end <= other.start or found.start >= other.end for other in taken):
-                taken.append(found)
-    return sorted(taken, key=lambda found: found.start)
+        starts = [other.start for other in taken]
+        fresh: list[Personal] = []
+        for found in sorted(finder(text), key=_start):
+            before = bisect_left(starts, found.end) - 1
+            free = before < 0 or taken[before].end <= found.start
+            if free and (not fresh or fresh[-1].end <= found.start):
+                fresh.append(found)
+        taken = sorted([*taken, *fresh], key=_start)
+    return taken
+
+
+def _start(found: Personal) -> int:
+    return found.start

@@ -17,6 +17,7 @@ import msgspec
 from .examples import Example, Message
 from .rules import LineRule, Rule, family_of
 from .rules.subjects import Line
+from .scanning import WORTH, Scan
 from .strict_json import Decoded
 from .targets import Target
 
@@ -42,10 +43,22 @@ class PlainRow(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 Order = tuple[str, ...]
 
+
+class Plain(msgspec.Struct, frozen=True):
+    """Clean plain rows with the roles of each, all their messages in order, and a large block's bytes."""
+
+    rows: list[PlainRow]
+    orders: list[Order]
+    messages: list[PlainMessage]
+    scan: Scan | None
+
+    def texts(self) -> list[str]:
+        """The texts of all messages in order."""
+        return list(map(_CONTENT, self.messages))
+
+
 _ROLE, _CONTENT, _MESSAGES = attrgetter("role"), attrgetter("content"), attrgetter("messages")
 _DECODER = msgspec.json.Decoder(PlainRow)
-# Bytes from which on vectors count faster than the methods of bytes.
-_WORTH_NUMPY = 1 << 15
 
 
 class Judge:
@@ -57,13 +70,14 @@ class Judge:
         self._input_format = input_format
         self._orders: dict[Order, str | None] = {}
 
-    def rows(self, chunk: bytes) -> list[PlainRow] | None:
+    def rows(self, chunk: bytes) -> Plain | None:
         """The rows of whole lines, where each line is a clean plain row; else None."""
         try:
             rows = _DECODER.decode_lines(chunk)
         except (ValueError, RecursionError):
             return None
-        count = _counted(chunk)
+        scan = Scan(chunk) if len(chunk) >= WORTH else None
+        count = _counted(chunk, scan)
         gaps = len(rows) - 1
         if not rows or count.boundaries != gaps or count.newlines - chunk.endswith(b"\n") != gaps:
             return None
@@ -73,7 +87,8 @@ class Judge:
             return None
         if any(map(str.isspace, map(_CONTENT, messages))):
             return None
-        return rows if all(map(self.format_of, set(map(order_of, rows)))) else None
+        orders = list(map(order_of, rows))
+        return Plain(rows, orders, messages, scan) if all(map(self.format_of, set(orders))) else None
 
     def format_of(self, order: Order) -> str | None:
         """The format of plain rows with these roles, or None where a rule has something to say of them."""
@@ -90,14 +105,18 @@ class Judge:
         return None if any(True for rule in rules for _ in rule.check(line, self._target)) else line.format
 
 
+def is_plain(line: bytes) -> bool:
+    """Whether one line may be a plain row; a row that is plain in all but repeated keys seems so too."""
+    try:
+        _DECODER.decode(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def order_of(row: PlainRow) -> Order:
     """The roles of a row."""
     return tuple(map(_ROLE, row.messages))
-
-
-def turns_of(row: PlainRow) -> list[tuple[str, str]]:
-    """Role and text of each message."""
-    return [(message.role, message.content) for message in row.messages]
 
 
 def value_of(row: PlainRow) -> dict[str, list[dict[str, str]]]:
@@ -115,26 +134,39 @@ class _Count(msgspec.Struct, frozen=True):
 
     newlines: int
     boundaries: int
-    strings: int | None
+    strings: int
 
 
-def _counted(chunk: bytes) -> _Count:
-    """Count newlines, the newlines that stand between two values, and strings (None: not to be told).
+def _counted(chunk: bytes, scan: Scan | None) -> _Count:
+    """Count newlines, the newlines that stand between two values, and strings.
 
     Within JSON a closing brace is never followed by an opening one, so "}\\n{" stands between two values.
-    A quote after a backslash begins or ends no string, but for a backslash that is itself escaped.
+    A quote after an odd number of backslashes begins or ends no string.
     """
-    if len(chunk) < _WORTH_NUMPY:
-        quotes, escaped = chunk.count(b'"'), chunk.count(b'\\"')
-        odd = b'\\\\"' in chunk
-        return _Count(chunk.count(b"\n"), chunk.count(b"}\n{"), None if odd else (quotes - escaped) // 2)
+    if scan is None:
+        # Pairs are taken from the left, as a decoder does.
+        escaped = chunk.replace(b"\\\\", b"").count(b'\\"')
+        strings = (chunk.count(b'"') - escaped) // 2
+        return _Count(chunk.count(b"\n"), chunk.count(b"}\n{"), strings)
     import numpy as np
 
-    codes = np.frombuffer(chunk, np.uint8)
-    after = codes[np.flatnonzero(codes == ord("\\")) + 1]
-    odd = bool((after == ord("\\")).any()) and b'\\\\"' in chunk
-    strings = int(np.count_nonzero(codes == ord('"')) - np.count_nonzero(after == ord('"'))) // 2
-    newlines = np.flatnonzero(codes == ord("\n"))
+    codes, newlines = scan.codes, scan.newlines
+    strings = int(np.count_nonzero(codes == ord('"')) - _escaped_quotes(scan)) // 2
     inner = newlines[:-1] if chunk.endswith(b"\n") else newlines
     between = (codes[inner - 1] == ord("}")) & (codes[inner + 1] == ord("{"))
-    return _Count(len(newlines), int(np.count_nonzero(between)), None if odd else strings)
+    return _Count(len(newlines), int(np.count_nonzero(between)), strings)
+
+
+def _escaped_quotes(scan: Scan) -> int:
+    """How many quotes stand behind an odd number of backslashes."""
+    import numpy as np
+
+    slashes = scan.slashes
+    before_quote = scan.at(slashes + 1) == ord('"')
+    again = np.diff(slashes) == 1
+    if not again.any():
+        return int(np.count_nonzero(before_quote))
+    index = np.arange(len(slashes))
+    begins = np.concatenate([[True], ~again])
+    run = np.maximum.accumulate(np.where(begins, index, 0))
+    return int(np.count_nonzero(before_quote & ((index - run) % 2 == 0)))

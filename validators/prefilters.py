@@ -9,17 +9,26 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from .scanning import Finder
+
 Gate = Callable[[bytes], bool]
 
 
 class Gated:
-    """An expression behind a gate; used as the expression itself is."""
+    """An expression behind a gate; used as the expression itself is.
 
-    __slots__ = ("gate", "pattern")
+    `finder` finds in a large block where it may match, `certain` whether that need not be asked of it then.
+    """
 
-    def __init__(self, pattern: re.Pattern[bytes], gate: Gate) -> None:
+    __slots__ = ("certain", "finder", "gate", "pattern")
+
+    def __init__(
+        self, pattern: re.Pattern[bytes], gate: Gate, finder: Finder | None = None, certain: bool = True
+    ) -> None:
         self.pattern = pattern
         self.gate = gate
+        self.finder = finder
+        self.certain = certain
 
     def search(self, data: bytes, start: int = 0) -> re.Match[bytes] | None:
         """The first match from `start` on; whoever asks for a later one has been let in."""

@@ -6,15 +6,16 @@ it runs; `linter.merge` puts the parts together. A table, a JSON array or a comp
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 
+from .block_prints import of_block
 from .blocks import Block, PackedError, blocks, open_data
 from .examples import Example
 from .findings import Fault
-from .fingerprints import of_turns
 from .parts import (
     Checks,
     Part,
@@ -26,7 +27,7 @@ from .parts import (
     new_facts,
     take_tokens,
 )
-from .plain import PlainRow, example_of, order_of, turns_of, value_of
+from .plain import Plain, example_of, is_plain, value_of
 from .reading import BOM
 from .rules import LineRule, SetRule
 from .rules.subjects import Line, read_line
@@ -35,6 +36,9 @@ from .suspects import suspects
 from .whole import lint_array, lint_table, lint_unreadable, shape_of, whole_fault
 
 __all__ = ["Part", "Settings", "Source", "Task", "finding", "lint_range", "lint_task", "plan", "plan_file"]
+
+
+_LARGE = 1 << 22
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -77,6 +81,9 @@ def lint_range(source: Source, lo: int, hi: int | None, settings: Settings) -> P
     checks = Checks(settings, source.label)
     part = checks.part(new_facts(source))
     read = 0
+    # An allocator that has seen a block of this size go keeps smaller ones at hand (glibc's threshold for
+    # mapping memory moves); else each array of a block costs the system's pages anew.
+    bytearray(_LARGE)
     try:
         with open_data(source.path) as file:
             for block in blocks(file, lo, hi, settings.target.max_row_bytes):
@@ -112,14 +119,37 @@ def _lint_block(block: Block, checks: Checks, part: Part, begins_file: bool) -> 
     if rows is not None:
         _take_plain(rows, data, checks, part, skipped)
         return
+    waiting: list[bytes] = []
     for raw in _lines(data):
-        one = checks.judge.rows(raw) if fast and len(raw) <= cap else None
-        if one is not None:
-            _take_plain(one, raw, checks, part, skipped)
-        else:
-            part.facts.lines += 1
-            lint_line(_read(part.facts.lines, raw, settings), checks, part, skipped)
+        if fast and len(raw) <= cap and is_plain(raw):
+            waiting.append(raw)
+            continue
+        skipped = _take_waiting(waiting, checks, part, skipped)
+        part.facts.lines += 1
+        lint_line(_read(part.facts.lines, raw, settings), checks, part, skipped)
         skipped = 0
+    _take_waiting(waiting, checks, part, skipped)
+
+
+def _take_waiting(waiting: list[bytes], checks: Checks, part: Part, skipped: int) -> int:
+    """Lint lines that seem plain, together if they are; what is then still skipped before the next line."""
+    if not waiting:
+        return skipped
+    data = b"\n".join(waiting)
+    rows = checks.judge.rows(data)
+    if rows is not None:
+        _take_plain(rows, data, checks, part, skipped)
+    else:
+        for raw in waiting:
+            one = checks.judge.rows(raw) if len(waiting) > 1 else None
+            if one is not None:
+                _take_plain(one, raw, checks, part, skipped)
+            else:
+                part.facts.lines += 1
+                lint_line(_read(part.facts.lines, raw, checks.settings), checks, part, skipped)
+            skipped = 0
+    waiting.clear()
+    return 0
 
 
 def _lines(data: bytes) -> list[bytes]:
@@ -142,14 +172,12 @@ def _too_long(number: int, head: bytes, length: int, settings: Settings) -> Line
     return line
 
 
-def _take_plain(rows: list[PlainRow], data: bytes, checks: Checks, part: Part, skipped: int) -> None:
+def _take_plain(plain: Plain, data: bytes, checks: Checks, part: Part, skipped: int) -> None:
     """Take down clean plain rows; only rules about texts may have something to say of them."""
     facts, settings = part.facts, checks.settings
     first = facts.lines + 1
-    orders: dict[tuple[str, ...], int] = {}
-    for order in map(order_of, rows):
-        orders[order] = orders.get(order, 0) + 1
-    for order, count in orders.items():
+    rows = plain.rows
+    for order, count in Counter(plain.orders).items():
         name = checks.judge.format_of(order) or "chat"
         before, line = facts.formats.get(name, (0, first))
         facts.formats[name] = (before + count, line)
@@ -160,23 +188,19 @@ def _take_plain(rows: list[PlainRow], data: bytes, checks: Checks, part: Part, s
     facts.rows += len(rows)
     if checks.compares:
         asked = settings.input_format == "reinforcement"
-        for number, row in enumerate(rows, first):
-            turns = turns_of(row)
-            compared = of_turns(turns, number, "", asked)
-            facts.fingerprints.add(compared)
-            facts.texts.take(compared, turns)
-            part.profile.read(turns, compared.example)
+        block = of_block(plain.texts(), plain.orders, first, asked)
+        facts.fingerprints.extend(block.prints)
+        facts.texts.take_block(block)
+        part.profile.read_block(block)
     if checks.measure is not None:
-        _count_plain(rows, data, checks, part, first, skipped)
+        _count_plain(plain, data, checks, part, first, skipped)
     if checks.of_text or checks.tallied_text:
-        _read_texts(rows, data, checks, part, first, skipped)
+        _read_texts(plain, data, checks, part, first, skipped)
 
 
-def _count_plain(
-    rows: list[PlainRow], data: bytes, checks: Checks, part: Part, first: int, skipped: int
-) -> None:
+def _count_plain(plain: Plain, data: bytes, checks: Checks, part: Part, first: int, skipped: int) -> None:
     """Count the tokens of plain rows, all at once."""
-    settings = checks.settings
+    settings, rows = checks.settings, plain.rows
 
     def line_of(number: int) -> tuple[Line, int]:
         index = number - first
@@ -185,20 +209,18 @@ def _count_plain(
         return line, 0 if index else skipped
 
     by_format: dict[str | None, list[Example]] = {}
-    for number, row in enumerate(rows, first):
-        named = checks.judge.format_of(order_of(row))
+    for number, (row, order) in enumerate(zip(rows, plain.orders, strict=True), first):
+        named = checks.judge.format_of(order)
         by_format.setdefault(named, []).append(example_of(row, number))
     for row_format, examples in by_format.items():
         take_tokens(examples, row_format, checks, part, part.findings, line_of)
 
 
-def _read_texts(
-    rows: list[PlainRow], data: bytes, checks: Checks, part: Part, first: int, skipped: int
-) -> None:
+def _read_texts(plain: Plain, data: bytes, checks: Checks, part: Part, first: int, skipped: int) -> None:
     """Show plain rows to the rules about texts, each rule only the rows that hold its bytes."""
-    settings, path = checks.settings, part.facts.path
+    settings, path, rows = checks.settings, part.facts.path, plain.rows
     rules: list[LineRule | SetRule] = [*checks.of_text, *checks.tallied_text]
-    found = suspects(rules, data, lambda: _lines(data), lambda index: value_of(rows[index]))
+    found = suspects(rules, data, lambda: _lines(data), lambda index: value_of(rows[index]), plain.scan)
     lines = _lines(data) if found else []
     for index, chosen in sorted(found.items()):
         decoded = Decoded(value_of(rows[index]))

@@ -15,12 +15,13 @@ import msgspec
 from .blocks import PackedError, blocks, open_data, packing, unpacked_name
 from .columns import Columns, to_chat
 from .findings import printable
-from .rows import DataError, Row
+from .rows import MAX_ROW_BYTES, DataError, Row
 from .strict_json import decode
 from .suggest import did_you_mean
 from .tables import hub_name, read_csv, read_hub, read_parquet
 
 __all__ = [
+    "MAX_ROW_BYTES",
     "Columns",
     "DataError",
     "Row",
@@ -44,8 +45,10 @@ SUFFIXES: dict[str, Container] = {
     ".parquet": "parquet",
 }
 BOM = b"\xef\xbb\xbf"
-# A longer row is no example: it is told of, and not read.
-MAX_ROW_BYTES = 64 * 1024 * 1024
+# An array has to be held whole, and a few packed bytes may stand for very many.
+MAX_ARRAY_BYTES = 1 << 29
+ARRAY_TOO_LARGE = f"the array has over {MAX_ARRAY_BYTES:,} bytes, and it would have to be held whole"
+ONE_A_LINE = "Write one row a line; an array: jq -c '.[]' IN > OUT.jsonl."
 _ARCHIVES = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip", b"BZh": "bzip2"}
 
 
@@ -125,6 +128,7 @@ def archive_kind(head: bytes) -> str | None:
 def row_at(path: str | Path, line: int) -> Row | None:
     """The row that begins in a line (None: none does); in JSON Lines no other row need be good. Raises DataError."""
     path = Path(path)
+    read_head(path)  # what is missing or a folder is named
     if container_of(path) == "jsonl":
         found = (text for text in _texts(path) if text[0] == line)
         return next(
@@ -160,7 +164,9 @@ def _json(path: Path) -> Iterator[Row]:
         if not head.removeprefix(BOM).lstrip().startswith(b"["):
             yield from _jsonl(path)
             return
-        data = head + file.read()
+        data = head + file.read(MAX_ARRAY_BYTES)
+    if len(data) > MAX_ARRAY_BYTES:
+        raise DataError(f"{printable(str(path))}: {ARRAY_TOO_LARGE}. {ONE_A_LINE}")
     for line, column, raw in array_items(path, data):
         yield Row(line, _object(path, line, column - 1, raw))
 

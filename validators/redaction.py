@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from .findings import printable
+from .images import is_embedded
 from .mending import why_not
 from .parts import Source
 from .personal import Kind, Personal, find_personal
@@ -127,7 +128,7 @@ def redact_line(raw: bytes, placeholders: Placeholders) -> bytes:
 def _redacted(value: Any, placeholders: Placeholders, numbers: bool = False) -> Any:
     """The value with placeholders; the very object where nothing is replaced. Embedded files are no text."""
     if isinstance(value, str):
-        return value if value.startswith("data:") else _text(value, placeholders)
+        return value if is_embedded(value) else _text(value, placeholders)
     if isinstance(value, list):
         items = [_redacted(item, placeholders, numbers) for item in value]
         return value if all(a is b for a, b in zip(items, value, strict=True)) else items

@@ -7,11 +7,13 @@ written anew.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
 
 from .characters import mend_garbled, without_invisible
+from .images import is_embedded
 from .strict_json import decode
 from .targets import Target
 
@@ -46,13 +48,13 @@ def tools_for_functions(row: Row, target: Target | None) -> Row:
     if not isinstance(messages, list):
         return row
     taken = set(_ids(messages))
+    numbers = itertools.count(1)
     open_calls: list[tuple[str, str]] = []
     mended: list[Any] = []
     for message in messages:
         if isinstance(message, dict) and can_become_tool_call(message):
             call = message["function_call"]
-            identity = next(i for n in range(len(taken) + 1) if (i := f"call{n + 1:05}") not in taken)
-            taken.add(identity)
+            identity = next(i for n in numbers if (i := f"call{n:05}") not in taken)
             open_calls.append((call["name"], identity))
             calls = [
                 *(message.get("tool_calls") or ()),
@@ -90,9 +92,11 @@ def short_ids(row: Row, target: Target | None) -> Row:
         return row
     texts = _ids(messages)
     names = {i: i for i in texts if len(i) == length and i.isascii() and i.isalnum()}
+    taken = set(names.values())
     for identity in texts:
         if identity not in names:
-            names[identity] = _short(identity, length, set(names.values()))
+            names[identity] = _short(identity, length, taken)
+            taken.add(names[identity])
 
     def mend(message: Row) -> Row:
         calls = message.get("tool_calls")
@@ -157,7 +161,7 @@ def _texts(row: Row, mend: Callable[[str], str]) -> Row:
 
     def walk(value: Any) -> Any:
         if isinstance(value, str):
-            mended = value if value.startswith("data:") else mend(value)
+            mended = value if is_embedded(value) else mend(value)
             return value if mended == value else mended
         if isinstance(value, list):
             items = [walk(item) for item in value]

@@ -6,6 +6,9 @@ from typing import Any
 
 import msgspec
 
+# A longer row is no example: it is told of, and not read.
+MAX_ROW_BYTES = 64 * 1024 * 1024
+
 
 class DataError(ValueError):
     """Data that cannot be read; the message names place, fault and cure."""

@@ -10,8 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from .block_prints import Block
 from .findings import printable
 from .language import language_of
+from .personal import without_secrets
 
 # Replies form classes when they are few, short and come again.
 MOST_CLASSES = 50
@@ -67,6 +69,21 @@ class Profile:
             asked = next((text for role, text in turns if role == "user"), "")
             self.languages[language_of(f"{asked[:_HEAD]} {_last_reply(turns)[:_HEAD]}")] += 1
 
+    def read_block(self, block: Block) -> None:
+        """The same of many chats; only those that are asked for something are looked at."""
+        import numpy as np
+
+        rows = range(len(block.orders))
+        done = 0
+        while self.classes is not None and done < len(rows):
+            self.read(block.turns(done), block.prints.example[done])
+            done += 1
+        digests = np.frombuffer(block.prints.example, np.uint64)
+        for row in np.flatnonzero(digests[done:] % np.uint64(self.step) == 0).tolist():
+            self.read(block.turns(done + row), block.prints.example[done + row])
+            self.seen -= 1
+        self.seen += len(rows) - done
+
     def _classify(self, reply: str) -> None:
         assert self.classes is not None
         label = reply.strip()
@@ -109,7 +126,7 @@ class Profile:
         # Labels are text of the data: nothing in them may drive a terminal or break an encoder.
         shown: Counter[str] = Counter()
         for label, count in found.items():
-            shown[printable(label)] += count
+            shown[printable(without_secrets(label))] += count
         return dict(sorted(shown.items(), key=lambda item: (-item[1], item[0])))
 
 
@@ -118,20 +135,19 @@ def language_step(size: int | None) -> int:
     return max(1, (size or 0) // (_ROW_BYTES * LANGUAGE_SAMPLE))
 
 
-def system_prompts(digests: Iterable[int], lines: Iterable[int]) -> dict[str, Any]:
+def system_prompts(digests: Sequence[int], lines: Sequence[int]) -> dict[str, Any]:
     """How many system prompts there are and which are commonest, by the line that first has them.
 
     `digests` are those of each row's system text, 0 where there is none. The text itself is not told: it may
     hold what a report should not.
     """
-    counts: Counter[int] = Counter()
-    first: dict[int, int] = {}
-    for digest, line in zip(digests, lines, strict=True):
-        if digest:
-            counts[digest] += 1
-            first.setdefault(digest, line)
-    most = [{"line": first[digest], "examples": count} for digest, count in counts.most_common(SHOWN)]
-    return {"distinct": len(counts), "commonest": most}
+    import numpy as np
+
+    known, first, counts = np.unique(np.asarray(digests, np.uint64), return_index=True, return_counts=True)
+    order = np.lexsort((first, -counts))
+    order = order[known[order] != 0]
+    most = [{"line": int(lines[first[i]]), "examples": int(counts[i])} for i in order[:SHOWN]]
+    return {"distinct": len(order), "commonest": most}
 
 
 def summary(values: Iterable[int]) -> dict[str, float | int | None]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
-from .prefilters import Needs
+from .prefilters import Gated, Needs
 from .rules import LineRule, SetRule
+from .scanning import Scan
 
 _ESCAPE = b"\\u"
 
@@ -37,11 +35,12 @@ def suspects(
     data: bytes,
     lines: Callable[[], Sequence[bytes]],
     value_of: Callable[[int], Any],
+    scan: Scan | None = None,
 ) -> dict[int, set[int]]:
     """Which rules (by number) need see which lines (by index) of a block.
 
     Most blocks have nothing for most rules, so each pattern is first held against the whole block. Lines
-    with escapes are held against it one by one, spelt out.
+    with escapes are held against it one by one, spelt out. `scan` is of a large block's data.
     """
     by_pattern: dict[int, tuple[Needs, list[int]]] = {}
     always: list[int] = []
@@ -50,22 +49,15 @@ def suspects(
             always.append(number)
         else:
             by_pattern.setdefault(id(rule.needs), (rule.needs, []))[1].append(number)
-    escaped = _ESCAPE in data
-    hits = {key: first for key, (needs, _) in by_pattern.items() if (first := needs.search(data))}
-    if not (hits or always or escaped):
-        return {}
-    held = lines()
-    starts = list(accumulate((len(line) + 1 for line in held), initial=0))
-    found: dict[int, set[int]] = {index: set(always) for index in range(len(held))} if always else {}
-    for key, first in hits.items():
-        needs, numbers = by_pattern[key]
-        match: re.Match[bytes] | None = first
-        while match:
-            index = bisect_right(starts, match.start()) - 1
-            if index >= len(held):
-                break
+    escaped = _ESCAPE in data if scan is None else bool((scan.at(scan.slashes + 1) == ord("u")).any())
+    found: dict[int, set[int]] = {}
+    held: Sequence[bytes] = ()
+    if always or escaped:
+        held = lines()
+        found = {index: set(always) for index in range(len(held))} if always else {}
+    for needs, numbers in by_pattern.values():
+        for index in _lines_with(needs, data, scan):
             found.setdefault(index, set()).update(numbers)
-            match = needs.search(data, starts[index + 1])
     for index, line in enumerate(held) if escaped else ():
         if _ESCAPE in line:
             plain = spelt_out(line, value_of(index))
@@ -73,3 +65,31 @@ def suspects(
                 if plain is None or needs.search(plain):
                     found.setdefault(index, set()).update(numbers)
     return found
+
+
+def _lines_with(needs: Needs, data: bytes, scan: Scan | None) -> Iterator[int]:
+    """The lines of a block in which a prefilter finds its bytes."""
+    if scan is not None and isinstance(needs, Gated) and needs.finder is not None:
+        positions = needs.finder(scan)
+        if not len(positions):
+            return
+        found = scan.lines_of(positions).tolist()
+        if needs.certain:
+            yield from found
+            return
+        ends = [*scan.newlines.tolist(), len(data)]
+        for index in found:
+            if needs.pattern.search(data, ends[index - 1] + 1 if index else 0, ends[index]):
+                yield index
+        return
+    index, begin = 0, 0
+    match = needs.search(data)
+    while match:
+        index += data.count(b"\n", begin, match.start())
+        yield index
+        begin = data.find(b"\n", match.start()) + 1
+        if not begin or begin >= len(data):
+            return
+        index += 1
+        # A gate asks once: from here on the expression is searched for.
+        match = (needs.pattern if isinstance(needs, Gated) else needs).search(data, begin)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from .blocks import PackedError, open_data, unpacked_name
 from .findings import printable, quoted
-from .rows import DataError, Row
+from .rows import MAX_ROW_BYTES, DataError, Row
 
 HUB = "hf:/"
 # Rows of a Parquet file that are held at once.
@@ -22,10 +21,11 @@ def read_csv(path: Path) -> Iterator[Row]:
     """Yield the rows of a CSV or TSV file with the line each begins at; cells are text. Raises DataError."""
     name = printable(str(path))
     # csv's own limit of 128 KiB a cell is shorter than many documents.
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    csv.field_size_limit(MAX_ROW_BYTES)
     try:
         with io.TextIOWrapper(open_data(path), encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=_delimiter(path), strict=True)
+            held = [0]
+            reader = csv.reader(_lines(file, name, held), delimiter=_delimiter(path), strict=True)
             header = next(reader, None)
             if header is None:
                 return
@@ -34,6 +34,7 @@ def read_csv(path: Path) -> Iterator[Row]:
                 raise DataError(f"{name}:1:1: the column {quoted(repeated[0])} is there twice. Rename one.")
             begins = reader.line_num + 1
             for cells in reader:
+                held[0] = 0
                 if cells and len(cells) != len(header):
                     cure = "Quote cells that hold the separator or line breaks."
                     raise DataError(
@@ -52,11 +53,23 @@ def read_csv(path: Path) -> Iterator[Row]:
         raise DataError(f"{name}:{reader.line_num}:1: not CSV: {error}. Check the quotes.") from error
 
 
+def _lines(file: io.TextIOWrapper, name: str, held: list[int]) -> Iterator[str]:
+    """The lines of a table; `held` is the length of its row so far. Raises DataError where that is too much."""
+    number = 0
+    while line := file.readline(MAX_ROW_BYTES + 1):
+        number += 1
+        held[0] += len(line)
+        if held[0] > MAX_ROW_BYTES:
+            cure = f"At most {MAX_ROW_BYTES:,} bytes are read. Check the quotes, or split it."
+            raise DataError(f"{name}:{number}:1: the row is too long. {cure}")
+        yield line
+
+
 def _delimiter(path: Path) -> str:
     if unpacked_name(path).suffix.lower() == ".tsv":
         return "\t"
     with open_data(path) as file:
-        header = file.readline()
+        header = file.readline(MAX_ROW_BYTES)
     return ";" if header.count(b";") > header.count(b",") else ","
 
 

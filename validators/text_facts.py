@@ -10,9 +10,12 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 import msgspec
 
+from .block_prints import Block, Packed
 from .fingerprints import Fingerprint
 from .language import language_of
 
@@ -35,6 +38,10 @@ _REFUSAL = re.compile(
     r"|Mi dispiace, ma non posso|Het spijt me, maar ik kan)",
     re.IGNORECASE,
 )
+
+# What squeezed texts begin with that the expression matches.
+_REFUSAL_HEADS = (b"i ", b"i'", b"so", b"un", b"as", b"es", b"je", b"lo", b"de", b"mi", b"he")
+_ALL_BITS = (1 << 64) - 1
 
 Turns = Sequence[tuple[str, str]]
 
@@ -84,6 +91,28 @@ class TextFacts:
             self.sample.setdefault(row.example, Sampled(row.line, prompt[:_HEAD], len(prompt), len(reply)))
             self._shrink()
 
+    def take_block(self, block: Block) -> None:
+        """Take down many rows; only those that leave a trace are looked at."""
+        if block.packed is None:
+            for row in range(len(block.orders)):
+                self.take(block.fingerprint(row), block.turns(row))
+            return
+        import numpy as np
+
+        words = np.frombuffer(block.prints.reply_words, np.uint8)
+        at = block.packed.starts[block.reply]
+        heads = block.packed.codes[at].astype(np.int64) << 8 | block.packed.codes[at + 1]
+        traced = _may_refuse()[heads] & (block.reply >= 0)
+        if len(self.labels) <= MOST_LABELS:
+            traced |= (words <= LABEL_WORDS) & (words > 0)
+        if self.below <= _ALL_BITS:
+            traced |= np.frombuffer(block.prints.example, np.uint64) < np.uint64(self.below)
+        else:
+            traced[:] = True
+        traced[_echoes(block, block.packed, words >= ECHO_WORDS)] = True
+        for row in traced.nonzero()[0].tolist():
+            self.take(block.fingerprint(row), block.turns(row))
+
     def join(self, later: TextFacts, lines: int) -> None:
         """Add the facts of the range behind this one; `lines` stand before it."""
         for digest, label in later.labels.items():
@@ -106,6 +135,33 @@ class TextFacts:
         while len(self.sample) > SAMPLE_SIZE:
             self.below >>= 1
             self.sample = {digest: row for digest, row in self.sample.items() if digest < self.below}
+
+
+@cache
+def _may_refuse() -> Any:
+    """By the first two bytes of a squeezed reply: whether it may begin as a refusal does."""
+    import numpy as np
+
+    table = np.zeros(1 << 16, bool)
+    for head in _REFUSAL_HEADS:
+        table[head[0] << 8 | head[1]] = True
+    table[0x80 << 8 :] = True
+    table.reshape(256, 256)[:, 0x80:] = True
+    return table
+
+
+def _echoes(block: Block, packed: Packed, rows: Any) -> list[int]:
+    """Which of these rows repeat the prompt in their reply."""
+    import numpy as np
+
+    texts = packed.texts
+    length = np.fromiter(map(len, texts), np.int64, len(texts))
+    row_of = np.repeat(np.arange(len(rows)), np.diff(block.first, append=len(texts)))
+    wanted = block.reply[row_of]
+    found = block.users & rows[row_of] & (length >= length[wanted])
+    asked = found.nonzero()[0]
+    spans = zip(asked.tolist(), wanted[asked].tolist(), row_of[asked].tolist(), strict=True)
+    return [row for user, reply, row in spans if texts[reply] in texts[user]]
 
 
 def _is_echo(reply: str, turns: Turns) -> bool:

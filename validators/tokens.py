@@ -17,6 +17,7 @@ from .assets import ASSETS, AssetError, require, resolve_model, use_tiktoken_voc
 from .chat_templates import HuggingFaceTokenizer, TokenizerError, template_message
 from .examples import Example
 from .fast_tokens import FastCounter, fast_counter
+from .long_runs import ordinary_ids
 
 __all__ = [
     "HuggingFaceTokenizer",
@@ -93,7 +94,7 @@ class OpenAITokenizer:
 
     def count_text(self, text: str) -> int:
         """Tokens of bare text; control tokens in it count as text."""
-        return len(self.encoding.encode_ordinary(text))
+        return len(ordinary_ids(self.encoding, text))
 
     def count_texts(self, texts: Sequence[str]) -> list[int]:
         """Tokens of many texts; those that come again are counted once."""
@@ -102,7 +103,7 @@ class OpenAITokenizer:
         if self.fast is not None:
             counts = self.fast.count(fresh)
         else:
-            counts = [len(self.encoding.encode_ordinary(text)) for text in fresh]
+            counts = [len(ordinary_ids(self.encoding, text)) for text in fresh]
         new = dict(zip(fresh, counts, strict=True))
         for text in fresh:
             if len(known) >= _KEPT_TEXTS:

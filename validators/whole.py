@@ -8,7 +8,10 @@ from .blocks import PackedError, open_data, packing
 from .findings import Fault
 from .parts import Checks, Part, Settings, Source, finding, lint_line, mapped, new_facts
 from .reading import (
+    ARRAY_TOO_LARGE,
     BOM,
+    MAX_ARRAY_BYTES,
+    ONE_A_LINE,
     DataError,
     archive_kind,
     array_items,
@@ -25,7 +28,6 @@ Shape = Literal["lines", "packed", "table", "array", "archive", "utf-16", "sprea
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _UNPACK = "Unpack it first."
 _SAVE_AS_UTF8 = "Save it as UTF-8: iconv -f UTF-16 -t UTF-8 IN > OUT."
-_ONE_A_LINE = "Write one row a line; an array: jq -c '.[]' IN > OUT.jsonl."
 
 
 def shape_of(source: Source) -> Shape:
@@ -76,9 +78,11 @@ def lint_array(source: Source, settings: Settings) -> Part:
     part = checks.part(new_facts(source))
     try:
         with open_data(source.path) as file:
-            data = file.read()
+            data = file.read(MAX_ARRAY_BYTES + 1)
     except PackedError as error:
         return lint_fault(source, "FMT001", _broken(error), settings)
+    if len(data) > MAX_ARRAY_BYTES:
+        return lint_fault(source, "FMT016", Fault(ARRAY_TOO_LARGE, ONE_A_LINE, line=1), settings)
     part.facts.bom = data.startswith(BOM)
     part.facts.lines = data.count(b"\n") + (not data.endswith(b"\n"))
     try:
@@ -99,7 +103,7 @@ def lint_unreadable(source: Source, shape: Shape, settings: Settings) -> Part:
         return lint_fault(source, "FMT001", Fault(f"the file is a {kind} archive", _UNPACK, line=1), settings)
     if shape == "utf-16":
         return lint_fault(source, "FMT001", Fault("the file is UTF-16", _SAVE_AS_UTF8, line=1), settings)
-    fault = Fault("the JSON is spread over lines, so no line is a row", _ONE_A_LINE, line=1)
+    fault = Fault("the JSON is spread over lines, so no line is a row", ONE_A_LINE, line=1)
     return lint_fault(source, "FMT007", fault, settings)
 
 

@@ -65,6 +65,8 @@ def replacing(path: Path, compression: Compression | None = None) -> Iterator[Re
     On any failure, and without `keep`, the original stays as it was and nothing is left behind. A link is
     followed, a present file's mode is kept. Raises DataError where another process changed it meanwhile.
     """
+    if path.exists() and not path.is_file():
+        raise DataError(f"{printable(str(path))}: this is no file that can be replaced. Name another.")
     path = path.resolve()
     before = _stamp(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".partial")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from .margins import high, low
 from .money import money
 from .runs import Run
 from .sections import Decision
+from .settings import Brought, Contender, FineTuned
 from .table import Facts, Finding, judge, promising
 
 
@@ -102,16 +104,37 @@ def next_step(run: Run, experiment: Experiment, finding: Finding, evidence: Sequ
             return f"put {finding.choice} to use where its answers came from"
         return f"workbench predict {place} --contender {finding.choice} new.jsonl answers.jsonl"
     if finding.reason == "fix-data":
-        return f"workbench lint {_data_file(run)}"
+        return f"workbench lint {_data_files(run)}"
+    if finding.reason in ("no-tuned-contender", "no-alternative"):
+        wanted = finding.reason == "no-tuned-contender"
+        waiting = {c.name for c in experiment.contenders if _is_tuned(c) is wanted}
+        if waiting - {e.name for e in evidence}:
+            return _again(run)  # it is in the file and has not answered
     foldable = experiment.data.path is not None and experiment.data.split.folds is None
     first = {
         "need-more-eval-data": f"add test data{' (or set data.split.folds: 10)' if foldable else ''}",
         "need-more-training-data": "add training data",
-        "no-tuned-contender": "add a contender of kind fine-tuned",
+        "no-tuned-contender": _one_tuned(experiment),
         "no-alternative": "add a contender of kind prompting or few-shot",
-        "no-signal": "choose another metrics.primary",
+        "no-signal": _a_signal(experiment),
     }.get(finding.reason, "mend what the reason names")
     return f"{first}, then: {_again(run)}"
+
+
+def _is_tuned(contender: Contender) -> bool:
+    return contender.tuned if isinstance(contender, Brought) else isinstance(contender, FineTuned)
+
+
+def _one_tuned(experiment: Experiment) -> str:
+    """Answers brought from elsewhere may be a tuned model's: the file has to say so."""
+    brought = any(isinstance(c, Brought) for c in experiment.contenders)
+    return f"{'write tuned: true beside the tuned one, or ' if brought else ''}add a contender of kind fine-tuned"
+
+
+def _a_signal(experiment: Experiment) -> str:
+    if experiment.primary == "human" and experiment.ratings is None:
+        return "rate the answers (ratings: people.csv)"
+    return "choose another metrics.primary"
 
 
 def _again(run: Run) -> str:
@@ -121,6 +144,7 @@ def _again(run: Run) -> str:
     return f"workbench run {'EXPERIMENT' if path.startswith('..') else path}"
 
 
-def _data_file(run: Run) -> str:
+def _data_files(run: Run) -> str:
+    """All of them: a leak shows only where both of its splits are linted."""
     files = (run.lint() or {}).get("files") or []
-    return str(files[0]["path"]) if files else "DATA"
+    return " ".join(shlex.quote(str(file["path"])) for file in files) or "DATA"

@@ -37,6 +37,9 @@ _KEPT = (
 )
 
 
+HEADER = "# Answers made elsewhere. workbench run experiment.yaml\n"
+
+
 def experiment_of(
     answers: Mapping[str, Answers],
     tuned: Sequence[str],
@@ -52,6 +55,7 @@ def experiment_of(
     """
     metric = metric or "exact_match"
     _check(answers, tuned, metric)
+    _check_free(folder / "experiment.yaml")
     paired = pair(answers)
     if METRICS[metric].needs == "text":
         _check_words(paired, metric)
@@ -76,7 +80,7 @@ def experiment_of(
         "decision": dict(decision),
     }
     path = folder / "experiment.yaml"
-    text = "# Answers made elsewhere. workbench run experiment.yaml\n" + yaml.safe_dump(tree, sort_keys=False)
+    text = HEADER + yaml.safe_dump(tree, sort_keys=False)
     experiment = Experiment.parse(text, path=path)
     ids = [sample.id for sample in prepare(experiment, *read_files(experiment)).test]
     for contender in experiment.contenders:
@@ -110,6 +114,14 @@ def _check(answers: Mapping[str, Answers], tuned: Sequence[str], metric: str) ->
         raise AnswersError(
             f"the metric {metric!r} {why}.{did_you_mean(metric, measured)} Known: {', '.join(measured)}. "
             "`workbench compare` compares scores that files hold."
+        )
+
+
+def _check_free(path: Path) -> None:
+    """An experiment that somebody wrote is not overwritten."""
+    if path.exists() and not path.read_bytes().startswith(HEADER.encode().rstrip()):
+        raise AnswersError(
+            f"{path} is there already, and `decide` did not write it. Name another folder with --out."
         )
 
 

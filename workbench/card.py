@@ -268,7 +268,8 @@ def _costs(verdict: Verdict) -> str:
     if all(c.usd_per_1000 is None for c in shown):
         times = [(c.name, c.seconds_per_request) for c in shown if c.seconds_per_request is not None]
         took = DOT.join(f"{name} {seconds(time * 1000)}" for name, time in times)
-        return f"no prices known{DOT}{took} on this machine" if took else "no prices known"
+        here = "" if any(c.kind == "predictions" for c in shown) else " on this machine"
+        return f"no prices known{DOT}{took}{here}" if took else "no prices known"
     parts = [f"{c.name} {usd(c.usd_per_1000)}" for c in shown]
     volume = verdict.costs.get("requests_per_month")
     at = f" at {count(volume)} a month" if volume is not None else ""

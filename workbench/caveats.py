@@ -115,7 +115,19 @@ def _data(case: Case) -> Iterator[str]:
 
 def _costs(case: Case) -> Iterator[str]:
     if case.evidence and all(e.summary.usd_per_1000 is None for e in case.evidence):
-        yield "costs are unknown: set decision.costs.gpu_usd_per_hour or a backend's price"
+        if all(e.info["kind"] == "predictions" for e in case.evidence):
+            yield "costs are unknown: give each contender usd_per_1000, or its rows usd"
+        else:
+            yield "costs are unknown: set decision.costs.gpu_usd_per_hour or a backend's price"
+
+
+def _trained_elsewhere(case: Case) -> Iterator[str]:
+    """Where money is weighed, a training that nobody priced must not pass for a free one."""
+    if case.experiment.decision.costs.labour_usd:
+        return
+    for e in case.tuned:
+        if e.info["kind"] == "predictions" and e.summary.usd_per_1000 is not None:
+            yield f"{e.name} was tuned elsewhere: what that took counts as $0, set decision.costs.labour_usd"
 
 
 def _licence(case: Case) -> Iterator[str]:
@@ -135,5 +147,6 @@ RULES: tuple[Callable[[Case], Iterator[str]], ...] = (
     _missing,
     _data,
     _costs,
+    _trained_elsewhere,
     _licence,
 )

@@ -146,6 +146,10 @@ def _is_measured(metric: str, named: Mapping[str, Answers]) -> bool:
         raise CompareError(
             f"unknown metric {printable(name)!r}.{did_you_mean(name, [*METRICS, *_all_scores(named)])} {_known(named)}"
         )
+    if metric == "cost_of_error" and not all(name in a.scores for a in named.values()):
+        raise CompareError(
+            "cost_of_error needs its matrix: `workbench run`, with metrics.options in the experiment."
+        )
     # A run has scored its answers under its experiment's own options: those rows are the comparison's.
     scored = all(a.format == "run" and name in a.scores for a in named.values())
     if METRICS[metric].needs in ("text", "likelihood") and not scored:

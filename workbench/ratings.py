@@ -196,7 +196,7 @@ def _contender(row: Row, column: str, names: Sequence[str]) -> str:
         raise ValueError(f"a row needs `{column}` with a contender's name")
     if name not in names:
         raise ValueError(
-            f"no contender is called {name!r}{did_you_mean(name, names)}; there are: {', '.join(names)}"
+            f"no contender is called {name!r}.{did_you_mean(name, names)} There are: {', '.join(names)}"
         )
     return name
 

@@ -116,7 +116,7 @@ def _choose(first: Values, second: Values, pair: tuple[str, str], higher: bool) 
         (wins, f"{pair[0]} did better than {pair[1]}"),
         (losses, f"{pair[1]} did better than {pair[0]}"),
         (missed, "neither was right" if pair[0] != pair[1] else "wrong"),
-        (failed, "no answer from one of the two"),
+        (failed, "one of the two has no score"),
     ]
     return [(i, note) for ids, note in kinds for i in ids[:EACH]]
 

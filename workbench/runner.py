@@ -161,7 +161,7 @@ def _stages(
     contest = Contest(experiment, division.whole, folder, report.step, offline=session.offline)
     try:
         report.stage("check", "files, models and keys that the contenders need")
-        check_metrics(experiment, division.whole.test)
+        check_metrics(experiment, division.whole.test, (*division.whole.train, *division.whole.dev))
         for settings in chosen:
             check(settings, contest)
         check_ratings(experiment, folder, offline=session.offline)

@@ -6,7 +6,7 @@ files without the answers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from metrics import METRICS, Metric, Rows, confusion, measure, score_rows
+from metrics.text import plain
 from metrics.types import Reduce, row_mean
+from validators.suggest import did_you_mean
 
 from .experiment import Experiment
 from .records import Prediction, Sample
@@ -154,12 +156,30 @@ def measured(name: str, predictions: Sequence[Prediction], experiment: Experimen
         raise ScoreError(f"metric {name}: {error}") from None
 
 
-def check_metrics(experiment: Experiment, samples: Sequence[Sample]) -> None:
-    """Measure the references themselves: what a metric cannot read is found before anything is spent. ScoreError."""
+def check_metrics(experiment: Experiment, samples: Sequence[Sample], others: Iterable[Sample] = ()) -> None:
+    """Measure the references themselves: what a metric cannot read is found before anything is spent. ScoreError.
+
+    `others` are the samples that are not tested: they hold labels too.
+    """
+    _check_priced(experiment, {r for s in (*samples, *others) for r in s.references})
     perfect = [Prediction(id=s.id, prediction=s.references[0], references=s.references) for s in samples]
     for name in experiment.metric_names:
         if experiment.metric(name).needs == "text":
             measured(name, perfect, experiment, tokenizer="")
+
+
+def _check_priced(experiment: Experiment, labels: set[str]) -> None:
+    """A price for a true label that no row has would never be paid: most likely its name is mistyped."""
+    costs = experiment.metrics.options.get("cost_of_error", {}).get("costs", {})
+    known = {plain(label) for label in labels}
+    if "cost_of_error" not in experiment.metric_names or not isinstance(costs, Mapping) or not known:
+        return
+    for true in costs:
+        if true != "*" and plain(str(true)) not in known:
+            raise ScoreError(
+                f"metric cost_of_error: costs names the true label {true!r}, which no row has."
+                f"{did_you_mean(str(true), known)}"
+            )
 
 
 def _rated(metric: Metric, predictions: Sequence[Prediction], rated: Rated | None) -> Rows:

@@ -49,7 +49,7 @@ def split_file(path: Path, out: Path, split: Split) -> Divided:
     if container_of(path) != "jsonl":
         raise DataError(
             f"{printable(str(path))}: rows are copied as they are, so the file must be JSON Lines. "
-            "Convert it first: workbench convert IN OUT.jsonl --to chat."
+            "Convert it first: workbench convert IN OUT.jsonl --to chat (a table also needs --columns)."
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{printable(str(out))}: the folder is there and not empty. Name a new one.")

@@ -133,7 +133,14 @@ RULES: tuple[Rule, ...] = (
     LineRule("MSG017", "nothing-trains", msg.nothing_trains, "row", "error", CHATS),
     LineRule("MSG018", "unknown-key", msg.unknown_key, "row", "error", CHATS, "unsafe"),
     LineRule(
-        "MSG019", "deprecated-functions", msg.deprecated_functions, "row", "warning", CHATS, "safe", needs=FUNCTIONS
+        "MSG019",
+        "deprecated-functions",
+        msg.deprecated_functions,
+        "row",
+        "warning",
+        CHATS,
+        "safe",
+        needs=FUNCTIONS,
     ),
     LineRule("MSG020", "no-system", msg.no_system, "row", "info", CHATS, default=False),
     LineRule("TOOL001", "bad-tool-call", tool.bad_tool_call, "row", "error", CHATS, needs=TOOLS),

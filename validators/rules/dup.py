@@ -134,12 +134,12 @@ def conflicting_answers(data: Collection, target: Target) -> Iterator[Fault]:
     for file in data.files:
         prints = file.fingerprints
         prompt, reply = _column(prints.prompt), _column(prints.reply)
-        rows = np.flatnonzero((prompt != 0) & (reply != 0) & (_column(prints.words) >= ASKING_WORDS))
-        if "preference" in file.formats or not len(rows):
+        if "preference" in file.formats or not len(again := _repeated(prompt)):
             continue
-        _, first, group = np.unique(prompt[rows], return_index=True, return_inverse=True)
-        before = rows[first[group]]
-        for row, other in zip(rows, before, strict=True) if len(first) < len(rows) else ():
+        asked = (prompt != 0) & (reply != 0) & (_column(prints.words) >= ASKING_WORDS)
+        firsts: dict[int, int] = {}
+        for row in np.flatnonzero(asked & _among(prompt, again)).tolist():
+            other = firsts.setdefault(int(prompt[row]), row)
             if reply[row] != reply[other]:
                 cure = "Keep the right answer, or put what decides between them into the prompt."
                 message = f"the same prompt as line {prints.line[other]}, and another answer"
@@ -218,20 +218,39 @@ def _repeats(file: FileFacts) -> list[tuple[int, int]]:
     """Rows whose example stood in the file before, with the first such row."""
     import numpy as np
 
-    values, first, group = np.unique(
-        _column(file.fingerprints.example), return_index=True, return_inverse=True
-    )
-    if len(values) == len(group):
-        return []
-    before = first[group]
-    again = np.flatnonzero(before != np.arange(len(before)))
-    return [(int(row), int(before[row])) for row in again]
+    # Only what comes again is looked up: most files have few copies, and a row should cost few bytes.
+    column = _column(file.fingerprints.example)
+    rows = np.flatnonzero(_among(column, _repeated(column)))
+    places: dict[int, int] = {}
+    found = []
+    for row, digest in zip(rows.tolist(), column[rows].tolist(), strict=True):
+        if (first := places.setdefault(digest, row)) != row:
+            found.append((row, first))
+    return found
+
+
+def _repeated(column: Any) -> Any:
+    """The values that stand in a column more than once, in order."""
+    import numpy as np
+
+    ordered = np.sort(column)
+    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+
+
+def _among(column: Any, ordered: Any) -> Any:
+    """Which values of a column are among some that are in order."""
+    import numpy as np
+
+    if not len(ordered):
+        return np.zeros(len(column), bool)
+    return ordered[np.minimum(np.searchsorted(ordered, column), len(ordered) - 1)] == column
 
 
 def _distinct(file: FileFacts) -> int:
     import numpy as np
 
-    return len(np.unique(_column(file.fingerprints.example)))
+    ordered = np.sort(_column(file.fingerprints.example))
+    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + bool(len(ordered))
 
 
 def _pairs(data: Collection) -> Iterator[tuple[FileFacts, list[FileFacts]]]:

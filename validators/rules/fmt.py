@@ -7,6 +7,7 @@ Every rule is one function whose docstring is its page: a first sentence (what),
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from ..findings import Fault, quoted
 from ..strict_json import ScanFault, join_path
@@ -232,14 +233,17 @@ def unknown_format(line: Line, target: Target) -> Iterator[Fault]:
         {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
     """
     if line.refused is not None:
-        yield Fault(f"the row makes no chat: {line.refused}", "Fill its cells, or drop the row.", where="$")
+        nameless = line.refused.startswith("there is no column")
+        cure = "Name a column that is there." if nameless else "Fill its cells, or drop the row."
+        yield Fault(f"the row makes no chat: {line.refused}", cure, where="$")
         return
     if not isinstance(line.value, dict) or line.format is not None:
         return
     known = {key for _, needed, _ in FORMATS for key in needed}
-    hint = next((hint for key in line.value if (hint := did_you_mean(key, known))), "")
-    keys = ", ".join(quoted(key) for key in list(line.value)[:6]) or "none"
-    cure = f"A chat row has 'messages'.{hint} Turn table columns into chats first."
+    names = list(islice(line.value, 20))
+    hint = next((hint for key in names if (hint := did_you_mean(key, known))), "")
+    keys = ", ".join(quoted(key) for key in names[:6]) or "none"
+    cure = f"A chat row has 'messages'.{hint} Turn table rows into chats: --columns input=…,output=…."
     yield Fault(f"no key of a known format (keys: {keys})", cure, where="$")
 
 

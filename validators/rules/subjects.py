@@ -53,7 +53,18 @@ class Line:
     gone through to find columns: a long row with many faults has none for the last of them.
     """
 
-    __slots__ = ("budget", "decoded", "format", "length", "number", "raw", "refused", "roles", "turns", "value")
+    __slots__ = (
+        "budget",
+        "decoded",
+        "format",
+        "length",
+        "number",
+        "raw",
+        "refused",
+        "roles",
+        "turns",
+        "value",
+    )
 
     def __init__(
         self, number: int, raw: bytes | None, decoded: Decoded, target: Target, input_format: str

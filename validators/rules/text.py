@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from .. import scanning
 from ..characters import garbled, invisible
 from ..findings import Fault, Severity, quoted
 from ..passages import exchange, passages, strings
@@ -27,8 +28,9 @@ _HIDDEN = frozenset({"id", "metadata"})
 GARBLED = Gated(
     re.compile(rb"\xc3[\x82-\xb0](?:\xc2[\x80-\xbf]|[\xc5\xc6\xcb][\x80-\xbf]|\xe2(?:\x80|\x82|\x84))"),
     beyond_ascii,
+    scanning.garbled,
 )
-LOST = Gated(re.compile(b"\xef\xbf\xbd"), beyond_ascii)
+LOST = Gated(re.compile(b"\xef\xbf\xbd"), beyond_ascii, scanning.lost)
 # Controls below 0x20 can only be spelt as escapes; \\b and \\f are the short ones.
 _SHORT_ESCAPES = any_of(rb"\\[bf]")
 _UNSEEN = any_of(
@@ -40,10 +42,12 @@ UNSEEN = Gated(
         rb"|(?<=\xe2)(?:\x80[\x8b-\x8d\xad\xae]|\x81[\xa6-\xa9])|(?<=\xef)\xbb\xbf)"
     ),
     lambda data: b"\x7f" in data or _SHORT_ESCAPES(data) or (beyond_ascii(data) and _UNSEEN(data)),
+    scanning.unseen,
 )
 HOLES = Gated(
     re.compile(rb"[{<\[](?:(?<=\{)[A-Za-z_{]|(?<=<)YOUR|(?<=\[)[Ii][Nn][Ss])"),
     any_of(rb"\{[A-Za-z_{]", rb"<YOUR", rb"\[[Ii][Nn][Ss]"),
+    scanning.holes,
 )
 
 
@@ -109,8 +113,8 @@ _SINGLE_BRACE = re.compile(r"(?<![\w{$\\%#=/^@\"'])\{[A-Za-z_][A-Za-z0-9_]{2,30}
 _CODE = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|``.+?``|`[^`\n]+`", re.DOTALL)
 # Signs of code that no fence marks: braces are then its grammar.
 _CODE_LIKE = re.compile(
-    r"(?m)^\s*(?:def |class |import |from [\w.]+ import|#include|public |private |function\b|const |let |var |return\b"
-    r"|if ?\(|for ?\(|while ?\(|SELECT |@\w+\(|//|/\*|<\?)|[;{]\s*$|=>|</\w|\\[a-zA-Z]+[{\[]|\{%|:=|==|\b[fr][\"']"
+    r"(?m)^[ \t]*(?:def |class |import |from [\w.]+ import|#include|public |private |function\b|const |let |var |return\b"
+    r"|if ?\(|for ?\(|while ?\(|SELECT |@\w+\(|//|/\*|<\?)|[;{][ \t\r]*$|=>|</\w|\\[a-zA-Z]+[{\[]|\{%|:=|==|\b[fr][\"']"
     r"|\w\(\)|\.format\(|\$\{|\{\{[#/!>]"
 )
 

@@ -6,6 +6,8 @@ A page's rows are long; the definitions and calls they show are those of the Ope
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -16,6 +18,9 @@ from ..suggest import did_you_mean
 from ..targets import Target
 from ..tool_schemas import parameters_fault, violations
 from .subjects import Line
+
+# Of more names the nearest is not looked for: the row has a fault with each of its calls, probably.
+FEW = 200
 
 
 class Call(NamedTuple):
@@ -164,9 +169,11 @@ def undefined_tool(line: Line, target: Target) -> Iterator[Fault]:
     names = [name for name in given if isinstance(name, str) and name]
     if not names or len(names) < len(given):
         return  # no tools, or one without a name that might be meant
+    known = frozenset(names)
     for call in calls:
-        if call.name not in names:
-            cure = f"Define it, or call a tool of the row.{did_you_mean(call.name, names)}"
+        if call.name not in known:
+            hint = did_you_mean(call.name, names) if len(calls) <= FEW else ""
+            cure = f"Define it, or call a tool of the row.{hint}"
             yield Fault(f"the row defines no tool {quoted(call.name)}", cure, where=call.where)
 
 
@@ -180,6 +187,7 @@ def orphan_tool_result(line: Line, target: Target) -> Iterator[Fault]:
         {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "level", "arguments": "{}"}}]}, {"role": "tool", "tool_call_id": "c1", "content": "0.5"}, {"role": "assistant", "content": "Half full."}]}
     """
     calls = _calls(line)
+    first = _first_turns(calls)
     for turn, message in line.turns:
         if message.get("role") != "tool":
             continue
@@ -187,17 +195,28 @@ def orphan_tool_result(line: Line, target: Target) -> Iterator[Fault]:
         if answered is None and "id" in target.call_needs:
             cure = "Give it the id of the call it answers."
             yield Fault("the tool message has no tool_call_id", cure, where=where)
-        elif _is_orphan(answered, turn, calls):
-            ids = [call.id for call in calls if call.turn < turn and call.id]
-            hint = did_you_mean(answered, ids) if isinstance(answered, str) else ""
+        elif _is_orphan(answered, turn, first):
+            ids = (identity for identity, called in first.items() if identity and called < turn)
+            hint = did_you_mean(answered, ids) if isinstance(answered, str) and len(first) <= FEW else ""
             cure = f"Put the call before it, with the same id.{hint}"
             yield Fault("the tool message answers no earlier call", cure, where=where)
 
 
-def _is_orphan(answered: Any, turn: int, calls: tuple[Call, ...]) -> bool:
+def _first_turns(calls: tuple[Call, ...]) -> dict[str | None, int]:
+    """The turn in which each id is first called; None for calls without one."""
+    first: dict[str | None, int] = {}
+    for call in calls:
+        first.setdefault(call.id, call.turn)
+    return first
+
+
+def _is_orphan(answered: Any, turn: int, first: dict[str | None, int]) -> bool:
     """Whether a result answers no earlier call; without ids there need only be one."""
-    earlier = [call.id for call in calls if call.turn < turn]
-    return not earlier or (answered is not None and answered not in earlier and None not in earlier)
+    if next(iter(first.values()), turn) >= turn:
+        return True
+    if answered is None or first.get(None, turn) < turn:
+        return False
+    return not isinstance(answered, str) or first.get(answered, turn) >= turn
 
 
 def unanswered_call(line: Line, target: Target) -> Iterator[Fault]:
@@ -214,16 +233,19 @@ def unanswered_call(line: Line, target: Target) -> Iterator[Fault]:
         (turn, m.get("tool_call_id")) for turn, m in line.turns if m.get("role") in ("tool", "function")
     ]
     last = line.turns[-1][0] if line.turns else 0
-    if any(_is_orphan(answered, turn, calls) for turn, answered in results):
+    first = _first_turns(calls)
+    if any(_is_orphan(answered, turn, first) for turn, answered in results):
         return  # a result under a wrong id is TOOL006's
+    answers = {answered: turn for turn, answered in results if isinstance(answered, str)}
+    turns = [turn for turn, _ in results]
+    unnamed = [turn for turn, answered in results if answered is None]
+    together = Counter(call.turn for call in calls)
     for call in calls:
-        later = [answered for turn, answered in results if turn > call.turn]
-        if call.turn == last or (call.id is not None and call.id in later):
+        if call.turn == last or (call.id is not None and answers.get(call.id, 0) > call.turn):
             continue
         # A call or a result without an id is paired by its place alone.
-        unnamed = later if call.id is None else [identity for identity in later if identity is None]
-        together = sum(other.turn == call.turn for other in calls)
-        if len(unnamed) < together:
+        given = turns if call.id is None else unnamed
+        if len(given) - bisect_right(given, call.turn) < together[call.turn]:
             cure = "Add the tool's result after it, or cut the row at the call."
             yield Fault("the call gets no result", cure, where=call.where)
 

@@ -38,7 +38,12 @@ def app(
     ] = Path("runs"),
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where the app listens on 127.0.0.1.")] = 8501,
 ) -> None:
-    """Open the comparison app: decision, scores, examples, training, data."""
+    """Open the comparison app: decision, scores, examples, training, data.
+
+    \b
+    workbench app
+    workbench app runs/triage-1f2e9a07 --port 8600
+    """
     spec = importlib.util.find_spec("apps") if importlib.util.find_spec("streamlit") else None
     if spec is None or not spec.submodule_search_locations:
         typer.echo(MISSING, err=True)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from workbench.cli.lint import Form
+from workbench.cli.tables import columns_of
 
 
 def convert(
@@ -22,6 +23,12 @@ def convert(
         ),
     ],
     lossy: Annotated[bool, typer.Option("--lossy", help="Convert although something is lost.")] = False,
+    columns: Annotated[
+        str | None, typer.Option(help="Turn table rows into chats: input=question,output=answer.")
+    ] = None,
+    template: Annotated[
+        str | None, typer.Option(help="The prompt of a table row: 'Is {text} spam?'.")
+    ] = None,
     format: Annotated[Form, typer.Option(help="How to print.")] = Form.text,
 ) -> None:
     """Convert rows between formats and targets; what would be lost is named, and refused without --lossy.
@@ -31,12 +38,17 @@ def convert(
     \b
     workbench convert alpaca.json train.jsonl --to chat
     workbench convert train.jsonl gemini.jsonl --to gemini
+    workbench convert tickets.csv train.jsonl --to chat --columns input=question,output=answer
     workbench convert pairs.jsonl trl.jsonl --to trl-preference
     """
     from validators.conversion import convert_file, loss_lines
     from validators.findings import printable
 
-    done = convert_file(source, out, to, lossy=lossy)
+    try:
+        table = columns_of(columns, template)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--columns") from None
+    done = convert_file(source, out, to, lossy=lossy, columns=table)
     if format is Form.json:
         losses = [{"what": name, "rows": count, "line": line} for name, (count, line) in done.losses.items()]
         report = {"schema": "workbench.conversion/1", "rows": done.rows, "losses": losses}

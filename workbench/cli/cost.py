@@ -205,6 +205,6 @@ def _count(number: int, noun: str) -> str:
 def _epochs(text: str) -> int | Literal["auto"]:
     if text == "auto":
         return "auto"
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"--epochs is 'auto' or a whole number from 1 on, not '{text}'.")
     return int(text)

@@ -123,7 +123,7 @@ def _changed(decision: Decision, changes: dict[str, Any]) -> Decision:
     except ValidationError as error:
         first = error.errors()[0]
         flag = "--" + str(first["loc"][-1]).replace("_", "-")
-        raise typer.BadParameter(str(first["msg"]), param_hint=flag) from None
+        raise typer.BadParameter(str(first["msg"]).removeprefix("Value error, "), param_hint=flag) from None
 
 
 def _of_files(

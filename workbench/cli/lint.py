@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -185,6 +186,8 @@ def _report(
 
     try:
         settings = lint_settings([Path(path) for path in paths], given)
+        if settings.max_length and not (settings.model or settings.tokenizer):
+            raise ValueError("max-length counts tokens: say whose with --tokenizer or --model.")
         price = load_prices().get(settings.model) if settings.model else None
         if price and not price.tokenizer and not settings.tokenizer:
             raise ValueError(
@@ -224,15 +227,16 @@ def _report(
 
 
 def source_of(path: str, spool: Path) -> str | Source:
-    """A file by its name; standard input is written to a file first, so that it can be read by ranges."""
+    """A file by its name; what comes through a pipe is written to a file first, so that it can be read by ranges."""
     from validators.ranges import Source
 
-    if path != "-":
+    if path != "-" and not ("\0" not in path and Path(path).is_fifo()):
         return path
-    copy = spool / "stdin.jsonl"
-    with copy.open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
-    return Source(copy, "-")
+    copy = spool / ("stdin.jsonl" if path == "-" else f"pipe-{sum(1 for _ in spool.iterdir())}.jsonl")
+    with contextlib.ExitStack() as stack:
+        pipe = sys.stdin.buffer if path == "-" else stack.enter_context(Path(path).open("rb"))
+        shutil.copyfileobj(pipe, stack.enter_context(copy.open("wb")))
+    return Source(copy, path)
 
 
 def _print(report: LintReport, output: Output, limit: int, statistics: bool) -> None:

@@ -11,7 +11,11 @@ from workbench.runs import Run, RunError
 
 
 def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
-    """Write report.html and report.md into a run folder; print where they are."""
+    """Write report.html and report.md into a run folder; print where they are.
+
+    \b
+    workbench report runs/triage-1f2e9a07
+    """
     from workbench.report import write_report
 
     try:

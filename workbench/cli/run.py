@@ -26,7 +26,9 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan (tokens, USD, memory, time), run nothing.")
     ] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier answers (of --only, where given) and start over.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Forget earlier answers (of --only, where given) and start over.")
+    ] = False,
     runs: Annotated[Path, typer.Option(help="The folder that holds run folders.")] = Path("runs"),
     offline: Annotated[bool, typer.Option("--offline", help="Open no connection.")] = False,
     format: Annotated[Form, typer.Option(help="How to print the verdict.")] = Form.text,
@@ -80,7 +82,7 @@ def _chosen(experiment: Experiment, only: list[str]) -> list[str]:
     for name in names:
         if name not in known:
             raise typer.BadParameter(
-                f"no contender is called {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}",
+                f"no contender is called {name!r}.{did_you_mean(name, known)} There are: {', '.join(known)}",
                 param_hint="--only",
             )
     return names

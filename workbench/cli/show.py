@@ -73,13 +73,18 @@ def as_dict(encoding: Encoding, tokenizer: HuggingFaceTokenizer) -> dict[str, An
 
 def _example(path: Path, line: int) -> Example:
     """The chat that begins in a line. Raises DataError or ExampleError (both ValueErrors)."""
-    from validators.examples import parse_example
+    from validators.examples import ExampleError, parse_example
     from validators.reading import DataError, row_at
 
     row = row_at(path, line)
     if row is None:
         raise DataError("no row begins in this line. `workbench lint` shows which lines hold rows.")
-    return parse_example(row.value, row.line)
+    try:
+        return parse_example(row.value, row.line)
+    except ExampleError as error:
+        if "messages" in row.value:
+            raise
+        raise DataError(f"{error}. A row of another format: `workbench convert IN OUT --to chat`.") from None
 
 
 def _tokenizer(name: str) -> HuggingFaceTokenizer:

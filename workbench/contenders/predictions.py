@@ -106,7 +106,8 @@ class PredictionsFile:
                 )
             key = ("id", row.id) if row.id is not None else ("input", row.input or "")
             if key in by_key:
-                raise self._refused(f"{self._place(row)}: {key[0]} {key[1]!r} stands twice")
+                cure = "keep one" if key[0] == "id" else "keep one, or give each the `id` of its test sample"
+                raise self._refused(f"{self._place(row)}: {key[0]} {key[1]!r} stands twice: {cure}")
             by_key[key] = row
         return by_key
 
