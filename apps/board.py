@@ -49,6 +49,8 @@ def _summary(
     price: float | None,
 ) -> ContenderSummary:
     kind, tuned = contender.get("kind", ""), bool(contender.get("tuned"))
+    if contender.get("diagnostic"):
+        kind = f"{kind}, diagnostic: it cannot win"
     score = scores["metrics"].get(metric) if scores else None
     if scores is None or score is None:
         reason = "not scored yet" if scores is None else "not scored by this metric"

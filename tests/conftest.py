@@ -11,7 +11,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+
+# Machines are shared and noisy: a slow example is no fault, nor is a slow draw.
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
 
 # Status, headers, and a body that is sent as JSON, or as it is where it is bytes.
 Reply = tuple[int, dict[str, str], Any]

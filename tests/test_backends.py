@@ -93,42 +93,6 @@ def test_reference_nats_equal_a_plain_forward(tiny_model: Path) -> None:
         assert row.reference_bytes == len(reference.encode())
 
 
-class _Scripted:
-    """A stand-in for a model that says one token after another, whatever it is asked."""
-
-    def __init__(self, tokens: list[int], size: int) -> None:
-        self.tokens, self.size = tokens, size
-
-    def __call__(self, **_: Any) -> Any:
-        import torch
-
-        logits = torch.zeros(1, 1, self.size)
-        logits[0, 0, self.tokens.pop(0)] = 1.0
-        return type("Out", (), {"logits": logits, "past_key_values": None})()
-
-
-@pytest.mark.parametrize(
-    ("tokens", "stop", "limit", "kept"),
-    [
-        ([5, 6, 2, 7], {2}, 10, [5, 6, 2]),  # the end of turn is kept, and nothing after it
-        ([2, 7, 7], {2}, 10, [2]),
-        ([5, 6, 7, 2], {2}, 3, [5, 6, 7]),  # cut by length
-        ([5, 3, 6], {2, 3}, 10, [5, 3]),  # any of several stops
-    ],
-)
-def test_generation_stops_at_the_end_of_turn(
-    tokens: list[int], stop: set[int], limit: int, kept: list[int]
-) -> None:
-    import torch
-
-    from workbench.backends.hf import _greedy
-
-    model = _Scripted(list(tokens), 10)
-    first = model().logits[:, -1]
-    prompt = {"attention_mask": torch.ones(1, 3, dtype=torch.long), "position_ids": torch.arange(3)[None]}
-    assert _greedy(model, first, None, prompt, limit, stop) == [kept]
-
-
 def test_the_reason_for_stopping_is_told(tiny_model: Path, tmp_path: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
@@ -165,21 +129,157 @@ def test_the_token_that_ends_a_turn_in_training_stops_though_no_setting_names_it
     assert backend._stop_ids() == {turn_end, tokenizer.eos_token_id} and turn_end != tokenizer.eos_token_id
 
 
-def test_a_resumed_run_forms_the_same_batches(tiny_model: Path) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_resumed_run_forms_the_same_batches(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    monkeypatch.setattr("workbench.backends.hf.worth", lambda device: 5)  # beginnings are shared
     requests = [ask(q) for q in QUESTIONS]
-    whole = answers(local(tiny_model, batch_size=2), requests)
-    widths: list[tuple[int, ...]] = []
-    backend = local(tiny_model, batch_size=2)
-    original = backend._answer_batch
-    backend._answer_batch = lambda model, batch: (
-        widths.append(tuple(len(j.prompt) for j in batch)) or original(model, batch)
-    )  # type: ignore[method-assign,func-returns-value]
-    done = frozenset(list(whole)[:3])
-    resumed = answers(backend, requests, done=done)
-    assert set(resumed) == set(QUESTIONS) - done
-    assert all(resumed[q] == whole[q] for q in resumed)  # bit by bit, likelihoods too
-    assert [len(w) for w in widths] == [2, 1]  # the first batch is done; the second is formed whole
-    assert answers(backend, requests, done=frozenset(QUESTIONS)) == {}
+    whole = answers(local(tiny_model, batch_size=2, dtype=dtype), requests)
+    for count in range(len(QUESTIONS)):
+        for given in (requests, requests[::-1]):
+            sizes: list[int] = []
+            backend = local(tiny_model, batch_size=2, dtype=dtype)
+            original = backend._answered
+
+            def counted(reader: Any, batch: Any, original: Any = original, sizes: Any = sizes) -> Any:
+                sizes.append(len(batch))
+                return original(reader, batch)
+
+            backend._answered = counted  # type: ignore[method-assign]
+            done = frozenset(list(whole)[:count])
+            resumed = answers(backend, given, done=done)
+            assert set(resumed) == set(QUESTIONS) - done
+            assert all(resumed[q] == whole[q] for q in resumed)  # bit by bit, likelihoods too
+            assert sizes == [2, 2, 1][count // 2 :]  # whole batches, but for those that are done
+    assert answers(local(tiny_model), requests, done=frozenset(QUESTIONS)) == {}
+
+
+def test_answers_do_not_depend_on_the_references(tiny_model: Path) -> None:
+    backend = local(tiny_model, dtype="bfloat16")
+    said = [
+        {p.id: (p.prediction, p.completion_tokens) for p in backend.answer([ask(q, r) for q in QUESTIONS])}
+        for r in ("", "till", "the tank leaks and the pump is silent / post late")
+    ]
+    assert said[0] == said[1] == said[2]
+
+
+# -- choices ---------------------------------------------------------------------------------------
+
+LABELS = ("till", "the tank", "the tank leaks", "post/late")
+
+
+def chosen(question: str, reference: str) -> Request:
+    return msgspec.structs.replace(ask(question, reference), choices=LABELS)
+
+
+def test_of_choices_the_likeliest_is_the_answer(tiny_model: Path) -> None:
+    backend = local(tiny_model)
+    nats = [answers(backend, [ask(q, label) for q in QUESTIONS]) for label in LABELS]
+    rows = answers(backend, [chosen(q, "the tank") for q in QUESTIONS])
+    for question, row in rows.items():
+        scores = [found[question].reference_nats or 0.0 for found in nats]
+        best = scores.index(min(scores))
+        assert row.prediction == LABELS[best] and row.finish_reason == "stop"
+        assert row.completion_tokens == nats[best][question].reference_tokens
+        assert row.reference_nats == pytest.approx(scores[1], rel=1e-5)
+    assert {
+        row.prediction for row in answers(local(tiny_model), [chosen(q, "") for q in QUESTIONS]).values()
+    } <= {*LABELS}
+
+
+def test_requests_with_and_without_choices_are_answered_side_by_side(tiny_model: Path) -> None:
+    free, bound = [ask(q) for q in QUESTIONS[:2]], [chosen(q, "till") for q in QUESTIONS[2:]]
+    apart = answers(local(tiny_model), free) | answers(local(tiny_model), bound)
+    assert answers(local(tiny_model), [bound[0], *free, *bound[1:]]) == apart
+
+
+# -- memory ----------------------------------------------------------------------------------------
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_no_row_is_lost(
+    tiny_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import torch
+
+    requests = [ask(q) for q in QUESTIONS]
+    whole = answers(local(tiny_model), requests)
+    backend = local(tiny_model)
+    original, tried = backend._answered, []
+
+    def tight(reader: Any, batch: Any) -> Any:
+        tried.append(len(batch))
+        if len(batch) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(reader, batch)
+
+    backend._answered = tight  # type: ignore[method-assign]
+    rows = answers(backend, requests)
+    assert {q: r.prediction for q, r in rows.items()} == {q: r.prediction for q, r in whole.items()}
+    assert tried == [4, 2, 1, 1, 1, 1, 1]
+    assert backend.notes() == {"batch size": "1 instead of 4: memory held no more"}
+    assert "batch size 2 from here on: 4 rows do not fit the memory of cpu" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), MemoryError()]
+)
+def test_one_row_that_does_not_fit_is_told_with_a_cure(tiny_model: Path, error: Exception) -> None:
+    backend = local(tiny_model)
+
+    def never(reader: Any, batch: Any) -> Any:
+        raise error
+
+    backend._answered = never  # type: ignore[method-assign]
+    with pytest.raises(BackendError, match=r"even one row at a time.*finished answers are kept"):
+        answers(backend, [ask("till"), ask("the pump")])
+
+
+def test_other_errors_of_the_model_are_not_taken_for_a_lack_of_memory(tiny_model: Path) -> None:
+    backend = local(tiny_model)
+
+    def broken(reader: Any, batch: Any) -> Any:
+        raise RuntimeError("shape mismatch")
+
+    backend._answered = broken  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        answers(backend, [ask("till")])
+
+
+def test_batches_are_lowered_beforehand_to_what_the_memory_holds(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("workbench.backends.hf.available_bytes", lambda: 100_000)
+    backend = local(tiny_model)
+    rows = answers(backend, [ask(q) for q in QUESTIONS])
+    assert set(rows) == set(QUESTIONS) and 0 < backend.batch_size < 4
+    assert f"batch size {backend.batch_size} instead of 4" in caplog.text
+    assert backend.notes() and local(tiny_model).notes() == {}
+
+
+# -- tools -----------------------------------------------------------------------------------------
+
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+
+
+@pytest.mark.parametrize(("tools", "calls"), [((TOOL,), 1), ((), 0)])
+def test_generated_calls_are_read_where_the_prompt_has_tools(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tools: Any, calls: int
+) -> None:
+    backend = local(tiny_model)
+    said = 'I look.<tool_call>{"name": "f", "arguments": {"a": "b"}}</tool_call>'
+    ids = [*backend.tokenizer.plain_ids(said), backend.tokenizer.tokenizer.eos_token_id]
+    monkeypatch.setattr("workbench.backends.hf.greedy", lambda *_: [ids])
+    request = ask("till")
+    prompt = msgspec.structs.replace(request.prompt, tools=tools)
+    row = answers(backend, [msgspec.structs.replace(request, prompt=prompt)])["till"]
+    assert len(row.tool_calls) == calls and row.completion_tokens == len(ids)
+    assert row.prediction == ("I look." if calls else said)
+    if calls:
+        assert row.tool_calls[0] == {
+            "type": "function",
+            "function": {"name": "f", "arguments": '{"a": "b"}'},
+        }
 
 
 def test_what_cannot_be_asked_becomes_an_error_row(tiny_model: Path) -> None:
@@ -233,6 +333,26 @@ def test_an_adapter_leaves_no_trace(tiny_model: Path, tmp_path: Path) -> None:
     half_way.close()  # type: ignore[attr-defined]
     assert answers(backend, requests) == base
     assert answers(backend, requests, adapter=adapter) == tuned
+
+
+def test_the_base_is_the_same_to_the_bit_after_adapters(
+    tiny_model: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    import torch
+
+    backend, ids = local(tiny_model), torch.arange(20)[None]
+    answers(backend, [ask("till")])
+    model = backend._model
+    with torch.inference_mode():
+        before, names = model(ids).logits, [n for n, _ in model.named_parameters()]
+        for rank in (4, 8, 4):
+            adapter = make_adapter(tiny_model, tmp_path / str(rank), rank=rank)
+            answers(backend, [ask("till")], adapter=adapter)
+        assert backend._model is model  # one loaded base, and no wrapper around it
+        assert torch.equal(model(ids).logits, before)
+    assert [n for n, _ in model.named_parameters()] == names
+    assert not any("lora" in type(m).__module__ for m in model.modules())
+    assert not [w for w in recwarn if "second time" in str(w.message)]
 
 
 def test_an_adapter_of_another_model_is_refused_and_the_base_stays_clean(

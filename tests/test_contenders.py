@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
+from tests.judged_run import NOW, TODAY, Silent, jsonl
 from tests.test_retrieval import WordEmbedder
-from validators.examples import Example, Message
+from validators.examples import Example, Message, ToolCall
 from workbench.backends import Request
 from workbench.backends.echo import EchoBackend
 from workbench.backends.hf import HfBackend
@@ -25,9 +28,11 @@ from workbench.contenders import (
     question,
     with_system,
 )
+from workbench.contenders.fine_tuned import training_rows
 from workbench.experiment import Experiment
-from workbench.records import Prompt, Sample
+from workbench.records import Prediction, Prompt, Sample
 from workbench.retrieval import CorpusError
+from workbench.runner import Session, run
 from workbench.runs import Run
 from workbench.settings import HfBackend as HfSettings
 
@@ -67,10 +72,13 @@ TEST = tuple(
 )
 
 
-def setting(folder: Path, contender: dict[str, Any], **changed: Any) -> tuple[Any, Setting]:
+def setting(
+    folder: Path, contender: dict[str, Any], *, sources: bool = False, **changed: Any
+) -> tuple[Any, Setting]:
     tree = {
         "name": "e",
-        "data": {"path": "rows.jsonl", "corpus": "corpus"},
+        "data": {"path": "rows.jsonl", "corpus": "corpus"}
+        | ({"sources": "metadata.page"} if sources else {}),
         "backends": {"local": {"kind": "hf", "model": "tiny"}},
         "contenders": [{"name": "c", **contender}],
     }
@@ -248,6 +256,194 @@ def test_an_unreadable_corpus_stops_rag(tmp_path: Path) -> None:
         fit(contender, ready)
 
 
+# -- rag: other contexts, no answer, citations ---------------------------------------------------------
+
+WET = sample(200, "water leaks everywhere", "water")
+
+
+def with_sources(of: Sample, *names: str) -> Sample:
+    return msgspec.structs.replace(of, sources=names)
+
+
+def test_the_oracle_shows_the_documents_that_answer_and_nothing_else(tmp_path: Path) -> None:
+    made = fitted(
+        tmp_path, {"kind": "rag", "context": "oracle", "top_k": 1, "retriever": "bm25"}, sources=True
+    )
+    right, none = made.prompts([with_sources(WET, "pump.md"), with_sources(WET)])
+    assert [p.document for p in right.passages] == ["pump.md"] and "A silent pump" in texts(right)[-1][1]
+    assert none.passages == () and texts(none)[-1] == ("user", WET.question)
+    with pytest.raises(
+        ContenderError, match=r"data.sources names documents.*pmup\.md.*for example: pump.md, tank.md"
+    ):
+        made.prompts([with_sources(WET, "pmup.md")])
+
+
+def test_the_oracle_takes_what_is_nearest_of_a_long_document(tmp_path: Path) -> None:
+    contender, ready = setting(tmp_path, {"kind": "rag", "context": "oracle", "top_k": 2}, sources=True)
+    parts = [f"Part {n} tells of {word}. " + "filler " * 90 for n, word in enumerate("abcdefghijklm")]
+    (tmp_path / "corpus" / "long.md").write_text("\n\n".join(parts) + "\n\nOf leaks and water here.")
+    (prompt,) = fit(contender, ready).prompts([with_sources(WET, "long.md")])
+    assert len(prompt.passages) == 8 and "leaks and water" in prompt.passages[-1].text
+    order = [parts.index(p.text) for p in prompt.passages if p.text in parts]
+    assert order == sorted(order), "in the document's order"
+
+
+def test_without_context_nothing_of_the_corpus_is_shown(tmp_path: Path) -> None:
+    made = fitted(
+        tmp_path, {"kind": "rag", "context": "none", "no_answer": "unknown", "citations": True, "examples": 2}
+    )
+    (prompt,) = made.prompts([WET])
+    assert prompt.passages == () and texts(prompt)[-1] == ("user", WET.question)
+    assert len(shots(prompt)) == 2 and "assages" not in repr(prompt.messages)
+
+
+def test_contexts_that_explain_are_no_contenders_to_win(tmp_path: Path) -> None:
+    for context, diagnostic in (("retrieved", False), ("oracle", True), ("none", True)):
+        settings, _ = setting(tmp_path, {"kind": "rag", "context": context}, sources=True)
+        assert settings.diagnostic is diagnostic
+
+
+def test_no_answer_is_said_where_nothing_was_found_and_taught_where_it_is_missing(tmp_path: Path) -> None:
+    contender = {"kind": "rag", "top_k": 1, "retriever": "bm25", "no_answer": "ask a person"}
+    asked, nothing = fitted(tmp_path, contender).prompts([WET, sample(201, "elephants", "x")])
+    told = "Use these passages to answer.\nIf they do not hold the answer, say exactly: ask a person\n\n"
+    assert texts(asked)[-1][1].startswith(f"{told}# Tank")
+    assert texts(nothing)[-1][1] == f"{told}(no passage was found)\n\nQuestion: elephants\n\nAnswer:"
+    train = (with_sources(TRAIN[1], "tank.md"), with_sources(TRAIN[4], "pump.md"))
+    (shown,) = fitted(tmp_path, {**contender, "examples": 2}, train=train).prompts([WET])
+    # The tank's page was found for both: for the one whose page is the pump's, the answer is not there.
+    assert {a for _, a in shots(shown)} == {"water", "ask a person"}
+
+
+CITED: list[tuple[str, str, tuple[str, ...]]] = [
+    ("full [2]", "full", ("tank.md",)),
+    ("full[1][2].", "full.", ("pump.md", "tank.md")),
+    ("a [1, 2] b [1]", "a b", ("pump.md", "tank.md")),
+    ("see [7]", "see [7]", ()),
+    ("see [0] or [x] or []", "see [0] or [x] or []", ()),
+    ("none", "none", ()),
+    ("[1]", "", ("pump.md",)),
+]
+
+
+@pytest.mark.parametrize(("answer", "text", "documents"), CITED, ids=[c[0] for c in CITED])
+def test_citations_are_taken_out_of_the_answer_and_kept(
+    tmp_path: Path, answer: str, text: str, documents: tuple[str, ...]
+) -> None:
+    made = fitted(tmp_path, {"kind": "rag", "retriever": "dense", "citations": True})
+    (prompt,) = made.prompts([sample(1, "is the pump silent", "x")])
+    assert "[1] # Pump" in texts(prompt)[-1][1] and "[2] # Tank" in texts(prompt)[-1][1]
+    read = made.read(prompt, Prediction(id="id1", references=("full",), prediction=answer))
+    assert (read.prediction, read.citations) == (text, documents)
+    failed = Prediction(id="id1", references=("full",), error="no")
+    assert made.read(prompt, failed) == failed
+
+
+def test_examples_cite_what_answers_them(tmp_path: Path) -> None:
+    train = (with_sources(TRAIN[1], "tank.md"), TRAIN[2])
+    contender = {"kind": "rag", "retriever": "dense", "citations": True, "examples": 2}
+    (prompt,) = fitted(tmp_path, contender, train=train).prompts([WET])
+    assert {a for _, a in shots(prompt)} == {"water [1]", "till"}
+
+
+# -- labels --------------------------------------------------------------------------------------------
+
+
+def test_answers_are_held_to_the_labels_of_train(tmp_path: Path) -> None:
+    for kind in ("prompting", "few-shot"):
+        assert fitted(tmp_path, {"kind": kind, "constrain": "labels"}).choices == ("bench", "till", "water")
+        assert fitted(tmp_path, {"kind": kind}).choices == ()
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ([f"a text of its own, {n}" for n in range(9)], r"no labels \(9 different in 9 rows\)"),
+        (["same"] * 5, r"\(1 different in 5 rows\)"),
+        ([], r"\(no rows\)"),
+    ],
+)
+def test_free_text_is_no_label(tmp_path: Path, answers: list[str], words: str) -> None:
+    train = tuple(sample(n, f"q{n}", a) for n, a in enumerate(answers))
+    with pytest.raises(ContenderError, match=rf"'c': constrain: labels .*{words}\. Leave out constrain"):
+        fitted(tmp_path, {"kind": "prompting", "constrain": "labels"}, train=train)
+
+
+# -- tools -----------------------------------------------------------------------------------------------
+
+TOOL = {"type": "function", "function": {"name": "find", "parameters": {"type": "object", "properties": {}}}}
+CALLS = json.dumps([{"name": "find", "arguments": {"what": "pump"}}])
+
+
+def test_examples_of_tool_calls_are_tool_calls(tmp_path: Path, local: HfBackend) -> None:
+    train = (msgspec.structs.replace(TRAIN[0], references=(CALLS,), tools=(TOOL,)), TRAIN[1])
+    asked = msgspec.structs.replace(TEST[0], tools=(TOOL,))
+    contender = {"kind": "few-shot", "choose": "random", "examples": 2}
+    (prompt,) = fitted(tmp_path, contender, train=train).prompts([asked])
+    assert prompt.tools == (TOOL,)
+    called = [m for m in prompt.messages if m.tool_calls]
+    assert [(c.name, json.loads(c.arguments)) for m in called for c in m.tool_calls] == [
+        ("find", {"what": "pump"})
+    ]
+    assert [m.content for m in called] == [None]
+    # The tiny model's template knows no tool calls: it is shown them as text, not an empty turn.
+    (plain,) = fitted(tmp_path, contender, train=train, backend=local).prompts([asked])
+    assert CALLS in [m.content for m in plain.messages]
+    (rag, *_) = fitted(tmp_path, {"kind": "rag", "retriever": "bm25", "examples": 2}, train=train).prompts(
+        [asked]
+    )
+    assert rag.tools == (TOOL,) and any(m.tool_calls for m in rag.messages)
+
+
+@pytest.mark.parametrize(("backend", "right"), [("recorded", 1.0), ("echo", 0.0)])
+def test_a_run_over_tool_calls(tmp_path: Path, backend: str, right: float) -> None:
+    """Tools and calls of the data come through prompts, references, scores and verdict."""
+
+    def row(number: int) -> dict[str, Any]:
+        arguments = json.dumps({"part": f"pump {number}"})
+        call = {"id": "a", "type": "function", "function": {"name": "find", "arguments": arguments}}
+        asked = {"role": "user", "content": f"Where is pump {number}, in row {number * 7919 % 101}?"}
+        return {"messages": [asked, {"role": "assistant", "tool_calls": [call]}], "tools": [TOOL]}
+
+    def called(number: int) -> str:
+        return json.dumps([{"name": "find", "arguments": {"part": f"pump {number}"}}])
+
+    rows = [row(n) for n in range(30)]
+    jsonl(tmp_path / "rows.jsonl", rows)
+    recorded = [{"input": r["messages"][0]["content"], "answer": called(n)} for n, r in enumerate(rows)]
+    jsonl(tmp_path / "recorded.jsonl", recorded)
+    tree = {
+        "name": "calls",
+        "task": "tools",
+        "data": {"path": "rows.jsonl", "split": {"dev": 0.2, "test": 0.3}},
+        "backends": {"recorded": {"kind": "replay", "path": "recorded.jsonl"}, "echo": {"kind": "echo"}},
+        "contenders": [
+            {"name": "zero-shot", "kind": "prompting", "backend": backend},
+            {
+                "name": "few-shot",
+                "kind": "few-shot",
+                "examples": [1, 2],
+                "choose": "random",
+                "backend": backend,
+            },
+        ],
+    }
+    path = tmp_path / "experiment.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    made, _ = run(
+        Session(
+            Experiment.load(path), path, path.read_text(), tmp_path / "runs", Silent(), lambda: NOW, TODAY
+        )
+    )
+    for name in ("zero-shot", "few-shot"):
+        score = (made.scores(name) or {})["metrics"]["tool_call_match"]
+        assert (score["value"], score["n"]) == (right, 9)
+        assert all(p.tools == (TOOL,) for p in made.prompts(name))
+    for prompt in made.prompts("few-shot"):
+        shown = [c for m in prompt.messages for c in m.tool_calls]
+        assert len(shown) == 1 and shown[0].name == "find", "of equal options the cheaper: one example"
+
+
 # -- predictions ---------------------------------------------------------------------------------
 
 
@@ -381,6 +577,81 @@ def test_training_sees_train_and_dev_and_no_test(
     assert made.training == {"steps": 1} and made.adapter == Run(tmp_path / "run").adapter_folder("c")
 
 
+CONTEXTS: list[tuple[dict[str, Any], int]] = [
+    ({}, 4),
+    ({"distractors": 1}, 2),
+    ({"distractors": 0}, 1),
+    ({"top_k": 2}, 2),
+]
+
+
+@pytest.mark.parametrize(("options", "size"), CONTEXTS, ids=[str(c[0]) for c in CONTEXTS])
+def test_tuning_with_rag_trains_on_the_right_passage_among_others(
+    tmp_path: Path, local: HfBackend, options: dict[str, Any], size: int
+) -> None:
+    train = tuple(with_sources(sample(n, f"water leaks, case {n}", "water"), "tank.md") for n in range(60))
+    dev = (sample(300, "a cold pump", "bench"),)
+    conversations = {s.id: conversation(s) for s in (*train, *dev)}
+    contender = {
+        "kind": "fine-tuned",
+        "with": "rag",
+        "no_answer": "ask a person",
+        "citations": True,
+        **options,
+    }
+    settings, ready = setting(
+        tmp_path, contender, backend=local, train=train, dev=dev, conversations=conversations
+    )
+    for n in range(6):
+        (tmp_path / "corpus" / f"other{n}.md").write_text(f"# Other {n}\n\nWater leaks in house {n}.")
+    rows, dev_rows = training_rows(settings, ready)
+    again, _ = training_rows(settings, ready)
+    assert rows == again and set(rows) == {s.id for s in train} and set(dev_rows) == {"id300"}
+    lacking, places = 0, set()
+    for row in rows.values():
+        asked, reply = row.messages[-2].text, row.messages[-1].text
+        assert len(re.findall(r"\[\d\] # ", asked)) == size
+        if "# Tank" not in asked:
+            lacking += 1
+            assert reply == "ask a person"
+        else:
+            place = re.search(r"\[(\d)\] # Tank", asked)
+            assert place and reply == f"water [{place[1]}]"
+            places.add(place[1])
+    assert 3 <= lacking <= 24 and len(places) == size, "a fifth lacks it; it stands in any place"
+    top_k = settings.top_k
+    assert dev_rows["id300"].messages[-2].text.count("] # ") == top_k, (
+        "dev has what a test question will have"
+    )
+    (prompt,) = _asked(settings, ready)
+    assert len(prompt.passages) == top_k and dict(texts(prompt))["user"].endswith(
+        "Question: water leaks\n\nAnswer:"
+    )
+
+
+def _asked(settings: Any, ready: Setting) -> list[Prompt]:
+    """The tuned contender's prompt for a question, its adapter brought along."""
+    adapter_in(ready.experiment.folder)
+    return fit(settings.model_copy(update={"adapter": "adapter"}), ready).prompts([question(TEST[1])])
+
+
+def test_only_the_asked_turn_trains_with_passages(tmp_path: Path, local: HfBackend) -> None:
+    messages = (Message("user", "hello"), Message("assistant", "yes?"), Message("user", "water leaks"))
+    of = Sample(id="x", messages=messages, references=("water",), line=3)
+    call = Message("assistant", None, tool_calls=(ToolCall("1", "find", "{}"),))
+    whole = Example((*messages, call), line=3)
+    settings, ready = setting(
+        tmp_path,
+        {"kind": "fine-tuned", "with": "rag", "top_k": 1},
+        backend=local,
+        train=(of,),
+        conversations={"x": whole},
+    )
+    (row,) = training_rows(settings, ready)[0].values()
+    assert [m.weight for m in row.messages] == [None, 0, None, None] and row.messages[-1] == call
+    assert "A tank that leaks" in row.messages[2].text
+
+
 # -- all kinds -----------------------------------------------------------------------------------
 
 
@@ -406,6 +677,10 @@ KINDS: list[tuple[dict[str, Any], Callable[[Path], None] | None, bool]] = [
     ({"kind": "rag", "retriever": "dense"}, None, False),
     ({"kind": "rag", "retriever": "hybrid"}, None, False),
     ({"kind": "rag", "retriever": "bm25", "examples": 3}, None, False),
+    ({"kind": "rag", "retriever": "bm25", "citations": True, "no_answer": "no"}, None, False),
+    ({"kind": "rag", "context": "none", "examples": 3}, None, False),
+    ({"kind": "few-shot", "choose": "random", "constrain": "labels"}, None, False),
+    ({"kind": "fine-tuned", "with": "rag", "adapter": "adapter"}, adapter_in, True),
     ({"kind": "fine-tuned", "adapter": "adapter"}, adapter_in, True),
     ({"kind": "predictions", "path": "answers.jsonl"}, answers_in, False),
     ({"kind": "predictions", "path": "answers.jsonl", "tuned": True}, answers_in, True),

@@ -113,3 +113,14 @@ def test_an_experiment_that_somebody_wrote_is_not_overwritten(tmp_path: Path) ->
 def test_a_day_that_is_none(folder: Path) -> None:
     done = workbench(HERE, "decide", str(folder), "--date", "2026-13-01")
     assert done.returncode == 2 and "--date: write the day as" in done.stderr
+
+
+def test_the_next_command_finds_the_experiment_that_was_written(tmp_path: Path) -> None:
+    for name in ("base", "lora"):
+        jsonl(
+            tmp_path / f"{name}.jsonl",
+            [{"id": str(i), "prediction": "x", "reference": "x"} for i in range(12)],
+        )
+    done = workbench(tmp_path, "decide", "base=base.jsonl", "lora=lora.jsonl", "--tuned", "lora")
+    assert "workbench run decided/experiment.yaml" in done.stdout, done.stdout + done.stderr
+    assert (tmp_path / "decided" / "experiment.yaml").exists()

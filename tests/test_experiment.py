@@ -35,7 +35,7 @@ def told(text: str) -> str:
     ("name", "primary", "contenders"),
     [
         ("triage", "exact_match", ["zero-shot", "few-shot", "rag", "lora"]),
-        ("handbook", "token_f1", ["closed-book", "few-shot", "rag", "lora"]),
+        ("handbook", "token_f1", ["closed-book", "few-shot", "rag", "rag-oracle", "lora"]),
     ],
 )
 def test_sample_experiments_load(name: str, primary: str, contenders: list[str]) -> None:
@@ -117,11 +117,11 @@ FAULTS = {
     "unknown kind": (
         with_contender("name: few", "kind: fewshot"),
         "8: contenders[1].kind: unknown kind 'fewshot' (did you mean 'few-shot'?). "
-        "Known: prompting, few-shot, rag, fine-tuned, predictions",
+        "Known: prompting, few-shot, rag, fine-tuned, hosted, predictions",
     ),
     "no kind": (
         with_contender("name: few"),
-        "7: contenders[1].kind: is missing; one of: prompting, few-shot, rag, fine-tuned, predictions",
+        "7: contenders[1].kind: is missing; one of: prompting, few-shot, rag, fine-tuned, hosted, predictions",
     ),
     "unknown kind of backend": (
         GOOD + "backends:\n  here: {kind: opnai, model: m}\n",
@@ -142,7 +142,7 @@ FAULTS = {
     ),
     "name that is a path": (
         GOOD.replace("name: zero", "name: ../zero"),
-        "5: contenders[0].name: a name has letters, digits and . _ + - only, starts with a letter or digit, "
+        "5: contenders[0].name: a name has letters a-z, digits and . _ + - only, starts with a letter or digit, "
         "and has at most 64 characters (found '../zero')",
     ),
     "out of range": (

@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.example_tokenizers import tokenizer_of
@@ -23,12 +24,13 @@ from validators.findings import Finding
 from validators.ignoring import parse_ignores
 from validators.linter import lint_rows
 from validators.mending import mend_row, plan_mending
-from validators.personal import find_personal, find_phones, find_secrets, without_secrets
+from validators.personal import find_personal, find_phones, find_secrets, without_personal
 from validators.reading import DataError, read_rows
 from validators.rows import Row
 from validators.rules import RuleError
 from validators.rules.text import _CODE_LIKE
 from validators.suggest import did_you_mean
+from validators.targets import load_target
 from validators.tokens import load_tokenizer
 from validators.writing import replacing
 from workbench.cli.lint import source_of
@@ -199,15 +201,18 @@ def test_a_template_cannot_take_all_memory(template: str, monkeypatch: pytest.Mo
     assert resource.getrlimit(resource.RLIMIT_AS) == before
 
 
-def test_an_array_that_unpacks_to_too_much_is_not_held(
+def test_an_array_s_item_that_unpacks_to_too_much_is_not_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("validators.reading.MAX_ARRAY_BYTES", 1 << 20)
-    monkeypatch.setattr("validators.whole.MAX_ARRAY_BYTES", 1 << 20)
+    monkeypatch.setattr("validators.reading.MAX_ROW_BYTES", 1 << 20)
+    target = msgspec.structs.replace(load_target("generic"), max_row_bytes=1 << 20)
+    row = json.dumps(chat({"role": "assistant", "content": "Hello!"})).encode()
     path = tmp_path / "a.json.gz"
-    path.write_bytes(gzip.compress(b"[" + b" " * (1 << 21)))
-    assert [f.code for f in lint(path).findings] == ["FMT016"]
-    with pytest.raises(DataError, match="held whole"):
+    path.write_bytes(gzip.compress(b"[" + row + b',{"a": "' + b" " * (1 << 22) + b'"},\n' + row + b"]"))
+    told = lint(path, target=target)
+    assert [(f.code, f.line) for f in told.findings] == [("FMT016", 1), ("DUP001", 2)]
+    assert told.files[0].lines == 2
+    with pytest.raises(DataError, match=r"a\.json\.gz:1: the row is too long\. It has 4,194,313 bytes"):
         list(read_rows(path))
 
 
@@ -251,8 +256,8 @@ def test_classes_that_are_secrets_are_not_in_the_statistics() -> None:
 
 
 def test_a_secret_s_place_is_marked() -> None:
-    assert without_secrets(f"a '{KEY}' b {KEY}") == "a '<OpenAI API key>' b <OpenAI API key>"
-    assert without_secrets("unknown-part-type 'x'") == "unknown-part-type 'x'"
+    assert without_personal(f"a '{KEY}' b {KEY}") == "a '<OpenAI API key>' b <OpenAI API key>"
+    assert without_personal("unknown-part-type 'x'") == "unknown-part-type 'x'"
 
 
 def test_text_that_begins_with_data_is_text() -> None:

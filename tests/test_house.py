@@ -20,9 +20,10 @@ FLOORS: dict[int, tuple[str, ...]] = {
     0: ("validators", "metrics"),
     1: (
         *("experiment", "experiment_file", "sections", "settings"),
-        *("files", "records", "runs", "splits", "splitting", "data", "models"),
+        *("files", "records", "runs", "splits", "splitting", "data", "models", "spending", "versions"),
+        "hosted_price",
     ),
-    2: ("answers", "backends", "retrieval", "training"),
+    2: ("answers", "backends", "hosted", "leaving", "retrieval", "training"),
     3: ("pairing", "contenders", "judge", "forgetting"),
     4: (
         *(
@@ -45,6 +46,8 @@ FLOORS: dict[int, tuple[str, ...]] = {
             "card",
             "charts",
             "document",
+            "choosing",
+            "permitting",
             "contest",
             "designs",
             "curve",
@@ -53,6 +56,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         *(
             "report",
             "report_facts",
+            "report_choices",
             "report_figures",
             "report_harm",
             "report_money",
@@ -61,7 +65,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
             "plan_contender",
             "plan_text",
         ),
-        *("estimates", "margins", "means", "shelf", "doctor"),
+        *("estimates", "inference", "margins", "means", "shelf", "doctor"),
         *("proposal", "proposal_columns", "proposal_text"),
     ),
     5: ("runner", "answers_run", "predictor"),

@@ -156,5 +156,7 @@ def test_a_length_without_a_tokenizer_is_no_all_clear(clean: Path) -> None:
 def test_a_table_is_told_how_it_becomes_chats(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("Frage,Antwort\nWo?,Hier\n")
     assert "--columns input=" in run(tmp_path / "a.csv").stdout
-    named = run(tmp_path / "a.csv", "--columns", "input=frage,output=Antwort").stdout
-    assert "Did you mean 'Frage'?" in named and "Name a column that is there." in named
+    # A column that no row has is the flag's fault, told once, and no finding in every row.
+    wrong = run(tmp_path / "a.csv", "--columns", "input=frage,output=Antwort")
+    assert (wrong.exit_code, wrong.stdout) == (2, "") and wrong.stderr.count("Did you mean 'Frage'?") == 1
+    assert run(tmp_path / "a.csv", "--columns", "input=Frage,output=Antwort").exit_code == 0

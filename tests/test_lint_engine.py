@@ -23,6 +23,7 @@ from validators.blocks import Block, blocks
 from validators.columns import Columns
 from validators.fingerprints import of_turns
 from validators.linter import LintReport, _settings, merge
+from validators.orders import numbered
 from validators.plain import Judge
 from validators.pool import run
 from validators.prefilters import Gated
@@ -227,7 +228,7 @@ def test_a_block_has_the_fingerprints_of_its_rows(
 ) -> None:
     texts = [text for turns in rows_of_turns for _, text in turns]
     orders = [tuple(role for role, _ in turns) for turns in rows_of_turns]
-    block = of_block(texts, orders, 1, asked)
+    block = of_block(texts, numbered(orders), 1, asked)
     one_by_one = [of_turns(turns, line, "", asked) for line, turns in enumerate(rows_of_turns, 1)]
     assert list(block.prints) == one_by_one
     facts, slow = TextFacts(), TextFacts()

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from validators.strict_json import MAX_DEPTH, decode, join_path, locate, scan
+from validators.json_scanner import MAX_DEPTH, join_path, place_of, scan
+from validators.strict_json import decode
 
 
 def strictly(raw: bytes) -> Any:
@@ -125,7 +126,7 @@ def test_every_path_is_located(value: Any) -> None:
         return
 
     def visit(node: Any, parts: list[str | int]) -> None:
-        offset = locate(raw, join_path(parts))
+        offset, _ = place_of(raw, join_path(parts))
         assert offset is not None
         assert json.JSONDecoder().raw_decode(raw.decode(), offset)[0] == node
         children = (

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from validators import lint as lint_files
 from validators.annotations import annotation
 from validators.findings import Finding
-from validators.lint_text import histogram
+from validators.lint_text import histogram, render_text
 from validators.rules import RULES
 from validators.sarif import sarif_log
 from workbench.cli.lint import complete_targets, lint
@@ -357,3 +357,14 @@ def test_a_set_that_forms_no_classes_has_none(tmp_path: Path) -> None:
     ]
     (tmp_path / "a.jsonl").write_text("".join(rows))
     assert lint_files(tmp_path / "a.jsonl").files[0].statistics["classes"] is None
+
+
+def test_a_rule_that_fires_again_and_again_is_told_a_few_times(tmp_path: Path) -> None:
+    rows = [{"messages": [{"role": "user", "content": ""}, {"role": "assistant", "content": f"a{i}"}]} for i in range(40)]  # fmt: skip
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows) + "{\n")
+    report = lint_files(path, select=["MSG008", "FMT"])
+    text = [line.plain for line in render_text(report)]
+    assert sum("MSG008" in line for line in text) == 6 and sum("FMT007" in line for line in text) == 1
+    assert f"{path}: MSG008 and 35 more like this (--format jsonl prints each)" in text
+    assert len(report.as_dict()["findings"]) == 41

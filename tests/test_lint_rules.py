@@ -228,3 +228,55 @@ def test_unknown_names_are_refused_with_a_suggestion() -> None:
 )
 def test_select_and_ignore(select: tuple[str, ...], ignore: tuple[str, ...], expected: list[str]) -> None:
     assert [rule.code for rule in choose_rules(select, ignore)] == expected
+
+
+def pair(asked: list, preferred: list, rejected: list) -> dict:
+    return {"input": {"messages": asked}, "preferred_output": preferred, "non_preferred_output": rejected}
+
+
+def turn(role: str, content: str, **further: object) -> dict:
+    return {"role": role, "content": content, **further}
+
+
+@pytest.mark.parametrize(
+    ("row", "code", "where"),
+    [
+        (pair([turn("usr", "Hi")], [turn("assistant", "a")], [turn("assistant", "b")]), "MSG005", "input.messages[0].role"),
+        (pair([turn("user", " ")], [turn("assistant", "a")], [turn("assistant", "b")]), "MSG008", "input.messages[0].content"),
+        (pair([turn("user", "Hi")] * 2, [turn("assistant", "a")], [turn("assistant", "b")]), "MSG013", "input.messages[1]"),
+        (
+            pair([turn("user", "Hi"), turn("system", "s")], [turn("assistant", "a")], [turn("assistant", "b")]),
+            "MSG014",
+            "input.messages[1]",
+        ),
+        (
+            {"prompt": "Hi", "chosen": [turn("assistant", "a", weight=0.5)], "rejected": [turn("assistant", "b")]},
+            "MSG016",
+            "chosen[0].weight",
+        ),
+        ({"instruction": "Say hi.", "input": "", "output": " "}, "MSG009", "output"),
+        ({"instruction": "Say hi.", "output": None}, "MSG009", "output"),
+        ({"prompt": "Hi", "completion": ""}, "MSG009", "completion"),
+        (
+            {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": ""}]},
+            "MSG009",
+            "conversations[1].value",
+        ),
+    ],
+)  # fmt: skip
+def test_messages_of_pairs_and_replies_of_other_formats(
+    row: dict, code: str, where: str, tmp_path: Path
+) -> None:
+    found = lint(write(tmp_path / "a.jsonl", row)).findings
+    assert [(f.code, f.where, f.fixable) for f in found] == [(code, where, False)]
+
+
+def test_pairs_and_instructions_that_are_right_fire_nothing(tmp_path: Path) -> None:
+    pairs = [
+        pair([turn("system", "s"), turn("user", "Hi")], [turn("assistant", "a")], [turn("assistant", "")]),
+        {"prompt": "Hi", "chosen": "a", "rejected": ""},
+        {"chosen": [turn("user", "Ho"), turn("assistant", "a")], "rejected": [turn("user", "Ho"), turn("assistant", "b")]},
+    ]  # fmt: skip
+    assert codes(lint(write(tmp_path / "a.jsonl", *pairs), select=["MSG"])) == []
+    rows = [{"instruction": "Say hi.", "input": "", "output": "Hi"}, {"instruction": "Say ho."}]
+    assert codes(lint(write(tmp_path / "b.jsonl", *rows), select=["MSG"])) == []

@@ -1,14 +1,16 @@
-"""Retrieval: reading and cutting a corpus, the index on disk, the order of what is found."""
+"""Retrieval: how documents are cut, the order of what is found, the files of the index."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,19 +18,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from validators.assets import cached
-from workbench.retrieval import Chunk, CorpusError, Document, Embedder, chunk, load_corpus, open_index
-from workbench.retrieval.index import RRF_K
+from workbench.experiment import Experiment, ExperimentError
+from workbench.retrieval import Chunk, Document, chunk, open_index
+from workbench.retrieval.index import RRF_K, Index, build_index
 
 
-class WordEmbedder(Embedder):
+class WordEmbedder:
     """Counts words into 64 hashed places; remembers how many texts it was given."""
 
     def __init__(self, name: str = "words") -> None:
         self.name = name
         self.calls: list[int] = []
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    @property
+    def key(self) -> str:
+        return self.name
+
+    def check(self) -> None:
+        pass
+
+    def embed(self, texts: Sequence[str], role: str = "query", progress: Any = None) -> NDArray[np.float32]:
         self.calls.append(len(texts))
         vectors = np.zeros((len(texts), 64), dtype=np.float32)
         for row, text in enumerate(texts):
@@ -44,61 +53,7 @@ CHUNKS = [
     Chunk("both", "pump water into the tank with the pump"),
     Chunk("card", "card"),
 ]
-
-# -- corpus --------------------------------------------------------------------------------------
-
-
-def test_a_folder_is_read_sorted_with_hidden_files_left_out(tmp_path: Path) -> None:
-    for name, text in {
-        "b.md": "B",
-        "a/z.txt": "\ufeffZ",
-        ".git/config": "no",
-        "a/.DS_Store": "no",
-        "c.md": " \n",
-    }.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    assert load_corpus(tmp_path) == [Document("a/z.txt", "Z"), Document("b.md", "B")]
-
-
-def test_a_single_document_is_a_corpus(tmp_path: Path) -> None:
-    (tmp_path / "all.md").write_text("# Title\n\ntext")
-    assert load_corpus(tmp_path / "all.md") == [Document("all.md", "# Title\n\ntext")]
-
-
-def test_rows_are_documents(tmp_path: Path) -> None:
-    (tmp_path / "docs.jsonl").write_text('{"id": 7, "text": "x"}\n{"text": "y"}\n{"text": "  "}\n')
-    assert load_corpus(tmp_path / "docs.jsonl") == [Document("7", "x"), Document("line 2", "y")]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        (None, b"", "no such corpus"),
-        ("docs/", b"", "no document with text"),
-        ("docs/blank.md", b" \n\n", "no document with text"),
-        ("docs/image.md", b"\xff\xfe\x00", "image.md: not UTF-8 text"),
-        ("docs/nul.txt", b"a\x00b", "nul.txt: binary data"),
-        ("docs/sheet.xlsx", b"x", r"sheet.xlsx: only \.md"),
-        ("docs.jsonl", b"", "no rows"),
-        ("docs.jsonl", b'{"text": "a"}\n{"text": }\n', "docs.jsonl:2"),
-        ("docs.jsonl", b'{"text": "a"}\n{"body": "b"}\n', "docs.jsonl:2: .* needs the key text"),
-        ("docs.jsonl", b'{"text": 5}\n', "docs.jsonl:1: .* needs the key text"),
-        ("docs.jsonl", b'["a"]\n', "docs.jsonl:1"),
-    ],
-)
-def test_a_corpus_that_cannot_be_read_is_refused_by_place(
-    tmp_path: Path, name: str | None, content: bytes, words: str
-) -> None:
-    place = tmp_path / (name or "nothing")
-    if name and name.endswith("/"):
-        place.mkdir()
-    elif name:
-        place.parent.mkdir(exist_ok=True)
-        place.write_bytes(content)
-    with pytest.raises(CorpusError, match=words):
-        load_corpus(tmp_path / (name or "nothing").split("/")[0])
-
+RETRIEVERS: tuple[Any, ...] = ("bm25", "dense", "hybrid")
 
 # -- chunks --------------------------------------------------------------------------------------
 
@@ -107,11 +62,13 @@ PARAGRAPH = st.lists(st.sampled_from(["a", "bb", "ccc", "#", "## Heading"]), min
 )
 
 
+def size(pieces: Sequence[str]) -> int:
+    return sum(len(p.split()) for p in pieces)
+
+
 @settings(max_examples=200, deadline=None)
 @given(paragraphs=st.lists(PARAGRAPH, max_size=12), titled=st.booleans(), words=st.integers(1, 60))
-def test_chunks_hold_every_paragraph_once_and_in_order(
-    paragraphs: list[str], titled: bool, words: int
-) -> None:
+def test_chunks_hold_every_word_once_and_in_order(paragraphs: list[str], titled: bool, words: int) -> None:
     body = "\n\n".join(f"p{i} {p}" for i, p in enumerate(paragraphs))
     text = f"# The title\n\n{body}" if titled else body
     pieces = [c.text.split("\n\n") for c in chunk(Document("d", text), words)]
@@ -119,9 +76,11 @@ def test_chunks_hold_every_paragraph_once_and_in_order(
         assert all(p[0] == "# The title" for p in pieces)
         assert all(len(p) > 1 for p in pieces) or not paragraphs
         pieces = [p[1:] for p in pieces]
-    assert [p for piece in pieces for p in piece] == [p for p in body.split("\n\n") if p]
-    for piece in pieces:
-        assert len(piece) <= 1 or sum(len(p.split()) for p in piece) <= words
+    assert [w for piece in pieces for p in piece for w in p.split()] == body.split()
+    whole = {p for piece in pieces for p in piece}
+    assert all(p in whole or size([p]) > words for p in body.split("\n\n") if p)  # torn only where too long
+    # A paragraph that was torn may end in a line that looks like a heading, which goes with what follows.
+    assert all(size(piece) <= words or piece[0].startswith("#") for piece in pieces)
 
 
 @settings(max_examples=100, deadline=None)
@@ -144,14 +103,31 @@ def test_a_document_is_cut_at_paragraphs_under_its_title() -> None:
     assert chunk(Document("d", "a\r\n\r\nb"), 1) == [Chunk("d", "a"), Chunk("d", "b")]
 
 
-# -- index ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("text", "words", "overlap", "expected"),
+    [
+        ("a b c. d e. f g h", 4, 0, ["a b c.", "d e.", "f g h"]),  # after sentences
+        ("a b c\nd e\nf", 3, 0, ["a b c", "d e\nf"]),  # after lines
+        ("a b c d e f g", 3, 0, ["a b c", "d e f", "g"]),  # no end of a sentence: by words
+        ("x" * 100, 1, 0, ["x" * 40, "x" * 40, "x" * 20]),  # no word is so long
+        ("水泵是冷的。水箱漏水了。", 4, 0, ["水泵是冷的。", "水箱漏水了。"]),  # two characters a word
+        ("a b c\n\nd e f", 4, 2, ["a b", "a b\n\nc", "c\n\nd e", "d e\n\nf"]),
+        ("a\n\nb\n\nc\n\nd", 3, 1, ["a\n\nb", "b\n\nc\n\nd"]),
+    ],
+)
+def test_long_paragraphs_and_overlap(text: str, words: int, overlap: int, expected: list[str]) -> None:
+    assert [c.text for c in chunk(Document("d", text), words, overlap)] == expected
 
 
-def found(chunks: list[Chunk], folder: Path, query: str, retriever: str, top_k: int = 5) -> list[str]:
-    index = open_index(chunks, WordEmbedder(), folder)
-    (passages,) = index.search([query], top_k, retriever)  # type: ignore[arg-type]
-    index.close()
-    return [p.document for p in passages]
+# -- what is found -------------------------------------------------------------------------------
+
+
+def opened(folder: Path, chunks: Sequence[Chunk] = CHUNKS) -> Index:
+    return build_index(chunks, WordEmbedder(), folder)
+
+
+def names(found: Index, query: str, retriever: Any, top_k: int = 5) -> list[str]:
+    return [p.document for p in found.search([query], top_k, retriever)[0]]
 
 
 @pytest.mark.parametrize(
@@ -165,20 +141,26 @@ def found(chunks: list[Chunk], folder: Path, query: str, retriever: str, top_k: 
         ("bm25", "the of ?", []),
         ("dense", "card", ["card", "till"]),
         ("dense", "water water water", ["tank", "both"]),
+        ("dense", " \n", []),
         ("hybrid", "card", ["card", "till"]),
         ("hybrid", "silent pump", ["pump", "both"]),
+        ("hybrid", "", []),
     ],
 )
 def test_the_order_of_what_is_found(tmp_path: Path, retriever: str, query: str, expected: list[str]) -> None:
-    order = found(CHUNKS, tmp_path, query, retriever)
+    order = names(opened(tmp_path), query, retriever)
     # Dense search ranks everything; what shares no word with the query comes in no order.
-    assert (order if retriever == "bm25" else order[: len(expected)]) == expected
+    assert (order if retriever == "bm25" or not expected else order[: len(expected)]) == expected
 
 
-def test_top_k_cuts_the_order(tmp_path: Path) -> None:
-    for retriever in ("bm25", "dense", "hybrid"):
-        whole = found(CHUNKS, tmp_path, "pump water tank", retriever)
-        assert found(CHUNKS, tmp_path, "pump water tank", retriever, 2) == whole[:2]
+@pytest.mark.parametrize("retriever", RETRIEVERS)
+def test_top_k_cuts_the_order_and_each_query_gets_its_own(tmp_path: Path, retriever: Any) -> None:
+    found = opened(tmp_path)
+    whole = names(found, "pump water tank", retriever)
+    assert names(found, "pump water tank", retriever, 2) == whole[:2]
+    queries = ["card", "", "pump", "card"]
+    assert found.search(queries, 3, retriever) == [found.search([q], 3, retriever)[0] for q in queries]
+    assert found.search([], 3, retriever) == []
 
 
 def test_hybrid_is_reciprocal_rank_fusion(tmp_path: Path) -> None:
@@ -190,134 +172,131 @@ def test_hybrid_is_reciprocal_rank_fusion(tmp_path: Path) -> None:
         "tank tank tank four five six",
     ]
     chunks = [Chunk(f"d{n}", text) for n, text in enumerate([*texts, "pump seven eight nine"])]
-    index = open_index(chunks, WordEmbedder(), tmp_path)
+    found = opened(tmp_path, chunks)
     query = "pump tank tank"
     by_hand: dict[str, float] = {}
-    for retriever in ("bm25", "dense"):
-        (passages,) = index.search([query], 50, retriever)  # type: ignore[arg-type]
+    for retriever in RETRIEVERS[:2]:
+        (passages,) = found.search([query], 50, retriever)
         scores = [p.score for p in passages]
         assert scores == sorted(scores, reverse=True)
         assert len(set(scores)) == len(scores)  # no ties: the order is certain
         for rank, passage in enumerate(passages, 1):
             by_hand[passage.document] = by_hand.get(passage.document, 0.0) + 1 / (RRF_K + rank)
-    (hybrid,) = index.search([query], 50, "hybrid")
+    (hybrid,) = found.search([query], 50, "hybrid")
     assert {p.document: p.score for p in hybrid} == pytest.approx(by_hand, abs=1e-6)
     assert all(a.score >= b.score for a, b in itertools.pairwise(hybrid))
 
 
-def test_an_index_is_built_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("retriever", RETRIEVERS)
+def test_ties_go_by_place_however_many_there_are(tmp_path: Path, retriever: Any) -> None:
+    chunks = [Chunk(f"d{n}", "pump" if n % 2 else "tank") for n in range(700)]
+    assert names(opened(tmp_path, chunks), "pump", retriever) == ["d1", "d3", "d5", "d7", "d9"]
+
+
+def test_words_alone_need_no_vectors(tmp_path: Path) -> None:
+    found = open_index(CHUNKS, None, tmp_path)
+    assert names(found, "silent", "bm25") == ["pump"]
+    with pytest.raises(ValueError, match="without dense vectors"):
+        found.search(["silent"], 5, "hybrid")
+
+
+def test_the_index_opened_last_is_shared(tmp_path: Path) -> None:
     embedder = WordEmbedder()
     first = open_index(CHUNKS, embedder, tmp_path)
-    assert embedder.calls == [5]
-    before = first.search(["pump"], 5, "hybrid")
-    assert embedder.calls == [5, 1]
-    again = WordEmbedder()
-    assert open_index(CHUNKS, again, tmp_path).search(["pump"], 5, "hybrid") == before
-    assert again.calls == [1]  # the query alone
-    open_index(CHUNKS, again, tmp_path).search(["pump"], 5, "bm25")
-    assert again.calls == [1]  # words need no vectors
+    assert open_index(list(CHUNKS), embedder, tmp_path) is first and embedder.calls == [5]
+    assert open_index([*CHUNKS, Chunk("zoo", "an elephant")], embedder, tmp_path) is not first
+    assert names(
+        open_index([Chunk("zoo", c.text) for c in CHUNKS], embedder, tmp_path), "silent", "bm25"
+    ) == ["zoo"]
 
 
-def test_a_changed_corpus_or_embedder_is_indexed_anew(tmp_path: Path) -> None:
-    assert found(CHUNKS, tmp_path, "elephant", "bm25") == []
-    assert found([*CHUNKS, Chunk("zoo", "an elephant")], tmp_path, "elephant", "bm25") == ["zoo"]
-    renamed = [Chunk("zoo", c.text) for c in CHUNKS]
-    assert found(renamed, tmp_path, "silent", "bm25") == ["zoo"]
-    embedder = WordEmbedder("other")
-    open_index(CHUNKS, embedder, tmp_path)
-    assert embedder.calls == [5]
-    assert len(list(tmp_path.iterdir())) == 4
-
+# -- files ---------------------------------------------------------------------------------------
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tests.test_retrieval import CHUNKS, WordEmbedder
-from workbench.retrieval import index
-class Dying(WordEmbedder):
-    def embed(self, texts):
-        if sys.argv[2] == "embedding":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().embed(texts)
-if sys.argv[2] == "renaming":
-    Path.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-index.open_index(CHUNKS, Dying(), Path(sys.argv[1]))
+import qdrant_edge
+from workbench.retrieval import Chunk, open_index
+class Dying:
+    def __getattr__(self, name):
+        os.kill(os.getpid(), signal.SIGKILL)
+qdrant_edge.UpdateOperation = Dying()
+open_index([Chunk("d", "a pump")], None, Path(sys.argv[1]))
 """
 
 
-@pytest.mark.parametrize("moment", ["embedding", "renaming"])
-def test_a_killed_build_is_not_taken_for_whole(tmp_path: Path, moment: str) -> None:
+def test_what_a_killed_build_left_is_cleaned_up(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path), moment],
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
+        [sys.executable, "-c", KILLED, str(tmp_path)], cwd=Path(__file__).parent.parent, capture_output=True
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert all(p.name.startswith(".building-") for p in tmp_path.iterdir())
-    embedder = WordEmbedder()
-    index = open_index(CHUNKS, embedder, tmp_path)
-    assert embedder.calls == [5]
-    assert [p.document for p in index.search(["silent"], 5, "bm25")[0]] == ["pump"]
+    assert [p.name[:10] for p in tmp_path.iterdir() if p.is_dir()] == [".building-"]
+    assert names(opened(tmp_path), "silent", "bm25") == ["pump"]
+    assert [p.name for p in tmp_path.iterdir()] == [".lock"]
 
 
-def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
-    class Broken(WordEmbedder):
-        def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-            return super().embed(texts)[:-1]
+def test_a_build_under_way_elsewhere_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two at once: the second one builds while the files of the first are there."""
+    import qdrant_edge
 
-    with pytest.raises(ValueError, match="zip"):
-        open_index(CHUNKS, Broken(), tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    class Slow:
+        @staticmethod
+        def upsert_points(points: Any) -> Any:
+            monkeypatch.undo()
+            assert names(opened(tmp_path, CHUNKS[:2]), "silent", "bm25") == ["pump"]
+            return qdrant_edge.UpdateOperation.upsert_points(points)
 
-
-def test_another_process_may_build_the_same_index_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Overtaken(WordEmbedder):
-        def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-            if not self.calls:
-                open_index(CHUNKS, WordEmbedder(), tmp_path).close()
-            return super().embed(texts)
-
-    index = open_index(CHUNKS, Overtaken(), tmp_path)
-    assert [p.document for p in index.search(["silent"], 5, "bm25")[0]] == ["pump"]
-    assert len(list(tmp_path.iterdir())) == 1
+    monkeypatch.setattr(qdrant_edge, "UpdateOperation", Slow)
+    assert names(opened(tmp_path), "card", "bm25") == ["card", "till"]
 
 
-# -- the embedded embedder -----------------------------------------------------------------------
+def test_a_failed_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        @staticmethod
+        def upsert_points(points: Any) -> Any:
+            raise OSError("no space left")
 
-SENTENCES = [
-    "A man is eating food.",
-    "Someone eats a meal.",
-    "The stock market fell sharply today.",
-    "Shares dropped on Wall Street. " * 20,
-    "Die Pumpe ist kalt.",
-    "x",
-]
+    monkeypatch.setattr("qdrant_edge.UpdateOperation", Full)
+    with pytest.raises(OSError, match="no space"):
+        opened(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [".lock"]
 
 
-@pytest.mark.assets
-@pytest.mark.skipif(cached("minilm-l6-v2") is None, reason="the embedder minilm-l6-v2 is not cached")
-class TestEmbedder:
-    def test_vectors_have_length_one(self) -> None:
-        vectors = Embedder(offline=True).embed(SENTENCES)
-        assert vectors.shape == (6, 384) and vectors.dtype == np.float32
-        assert np.linalg.norm(vectors, axis=1) == pytest.approx(1.0, abs=1e-5)
+# -- settings and sameness ------------------------------------------------------------------------
 
-    def test_neighbours_and_order_do_not_matter(self) -> None:
-        embedder = Embedder(offline=True)
-        whole = embedder.embed(SENTENCES)
-        assert np.abs(embedder.embed(SENTENCES[::-1])[::-1] - whole).max() < 1e-5
-        alone = np.concatenate([embedder.embed([s]) for s in SENTENCES])
-        assert np.abs(alone - whole).max() < 1e-5
-        many = embedder.embed(SENTENCES * 12)
-        assert np.abs(many - np.concatenate([whole] * 12)).max() < 1e-5
 
-    def test_likeness_of_meaning_is_nearness(self) -> None:
-        vectors = Embedder(offline=True).embed(SENTENCES)
-        near = vectors @ vectors.T
-        assert near[0, 1] > 0.5 > near[0, 2]
-        assert near[2, 3] > near[1, 3]
+def random_chunks(count: int, seed: int) -> list[Chunk]:
+    """Texts of few words, so that many tie."""
+    rng = np.random.default_rng(seed)
+    vocabulary = [c.text.split() for c in CHUNKS]
+    words = sorted({w for text in vocabulary for w in text})
+    return [Chunk(f"d{n}", " ".join(rng.choice(words, rng.integers(1, 9)))) for n in range(count)]
 
-    def test_no_texts_give_no_vectors(self) -> None:
-        assert len(Embedder(offline=True).embed([])) == 0
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({"qdrant": "localhost:6333"}, "is no address"),
+        ({"qdrant": "http://me:secret@host:6333"}, "holds a name or key"),
+        ({"embedder": {"base_url": "https://host/v1?key=secret", "model": "m"}}, "holds a name or key"),
+        ({"chunk_words": 100, "chunk_overlap": 60}, "at most half"),
+        ({"embeder": "x"}, "embeder"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(tmp_path: Path, section: dict[str, Any], words: str) -> None:
+    tree = {
+        "name": "e",
+        "data": {"path": "rows.jsonl"},
+        "retrieval": section,
+        "contenders": [{"name": "c", "kind": "prompting"}],
+    }
+    with pytest.raises(ExperimentError, match=words):
+        Experiment.parse(json.dumps(tree), path=tmp_path / "experiment.yaml")
+
+
+def test_the_same_inputs_give_the_same_results(tmp_path: Path) -> None:
+    queries = [c.text for c in random_chunks(20, 4)]
+    first, again = (opened(tmp_path, random_chunks(200, 3)) for _ in range(2))
+    for retriever in RETRIEVERS:
+        assert first.search(queries, 10, retriever) == again.search(queries, 10, retriever)
+        assert again.search(queries[::-1], 10, retriever)[::-1] == again.search(queries, 10, retriever)

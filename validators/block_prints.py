@@ -21,6 +21,7 @@ from .fingerprints import (
     Fingerprint,
     Fingerprints,
     count_words,
+    folded,
     hashed,
     hashed_roles,
     head_of,
@@ -28,16 +29,14 @@ from .fingerprints import (
     prompt_end,
     squeezed,
 )
+from .orders import Orders
 
 # For fewer rows vectors take longer than a look at each.
 _WORTH_VECTORS = 8
 
 
 class _Shape(msgspec.Struct, frozen=True):
-    """What the roles of a row say of it: indices of messages (-1: there is none), digests of roles.
-
-    `users` has a byte for each message, 1 for the user's.
-    """
+    """What the roles of a row say of it: indices of messages (-1: there is none), digests of roles."""
 
     count: int
     last: int
@@ -45,7 +44,6 @@ class _Shape(msgspec.Struct, frozen=True):
     prompt_roles: int
     reply_roles: int
     system: tuple[int, ...]
-    users: bytes
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -57,7 +55,7 @@ class Block(msgspec.Struct, frozen=True):
 
     prints: Fingerprints
     texts: Sequence[str]
-    orders: Sequence[tuple[str, ...]]
+    orders: Orders
     first: Any
     packed: Packed | None = None
     reply: Any = None
@@ -102,30 +100,27 @@ class Packed(msgspec.Struct, frozen=True):
         return (found >= MANY_WORDS - 1) & plain[chosen]
 
 
-def of_block(texts: Sequence[str], orders: Sequence[tuple[str, ...]], first: int, asked: bool) -> Block:
+def of_block(texts: Sequence[str], orders: Orders, first: int, asked: bool) -> Block:
     """The fingerprints of rows from their texts, one after the other, and their roles; lines count from `first`."""
     import numpy as np
 
-    numbers = {order: number for number, order in enumerate(dict.fromkeys(orders))}
-    shapes = [_shape(order, asked) for order in numbers]
-    of_rows = [numbers[order] for order in orders]
-    chosen = np.array(of_rows)
-    count = np.array([shape.count for shape in shapes])[chosen]
+    shapes = [_shape(order, asked) for order in orders.known]
+    count = orders.of_each([shape.count for shape in shapes])
     begin = np.cumsum(count) - count
     packed = _packed(texts) if len(orders) >= _WORTH_VECTORS else None
     if packed is None:
         return _one_by_one(texts, orders, begin, first, asked)
     starts, ends = packed.starts, packed.ends
-    last = begin + np.array([shape.last for shape in shapes])[chosen]
+    last = begin + orders.of_each([shape.last for shape in shapes])
     behind = begin + count - 1
     replied = last <= behind
     reply = np.minimum(last, behind)
     asks = _hashes(packed.data, starts[begin], np.where(last > begin, ends[last - 1], 0))
-    asks += np.array([shape.prompt_roles for shape in shapes], np.uint64)[chosen]
+    asks += orders.of_each([shape.prompt_roles for shape in shapes], np.uint64)
     said = _hashes(packed.data, starts[reply], ends[behind])
-    said += np.array([shape.reply_roles for shape in shapes], np.uint64)[chosen]
+    said += orders.of_each([shape.reply_roles for shape in shapes], np.uint64)
     said[~replied] = 0
-    asking = np.array([shape.asking for shape in shapes])[chosen]
+    asking = orders.of_each([shape.asking for shape in shapes])
     many = packed.many_words(np.concatenate([begin + asking, reply]))
     asked_words = np.where(many[: len(orders)] & (asking >= 0), MANY_WORDS, 0)
     said_words = np.where(many[len(orders) :] & replied, MANY_WORDS, 0)
@@ -138,11 +133,12 @@ def of_block(texts: Sequence[str], orders: Sequence[tuple[str, ...]], first: int
     prints.example.frombytes((asks * np.uint64(FACTOR) + said).tobytes())
     prints.prompt.frombytes(np.where(asked_words > 0, asks, np.uint64(0)).tobytes())
     prints.reply.frombytes(said.tobytes())
-    prints.system.extend(_systems(texts, [shapes[number].system for number in of_rows], begin.tolist()))
+    prints.system.extend(
+        _systems(texts, [shapes[number].system for number in orders.number.tolist()], begin.tolist())
+    )
     prints.words.frombytes(asked_words.astype(np.uint8).tobytes())
     prints.reply_words.frombytes(said_words.astype(np.uint8).tobytes())
-    users = np.frombuffer(b"".join([shapes[number].users for number in of_rows]), bool)
-    return Block(prints, texts, orders, begin, packed, np.where(replied, last, -1), users)
+    return Block(prints, texts, orders, begin, packed, np.where(replied, last, -1), orders.said_by("user"))
 
 
 def _asked_words(texts: Sequence[str], order: tuple[str, ...], begin: int, end: int) -> int:
@@ -150,9 +146,7 @@ def _asked_words(texts: Sequence[str], order: tuple[str, ...], begin: int, end: 
     return count_words(head_of(list(zip(order, texts[begin:end], strict=False))))
 
 
-def _one_by_one(
-    texts: Sequence[str], orders: Sequence[tuple[str, ...]], begins: Any, first: int, asked: bool
-) -> Block:
+def _one_by_one(texts: Sequence[str], orders: Orders, begins: Any, first: int, asked: bool) -> Block:
     prints = Fingerprints()
     block = Block(prints, texts, orders, begins)
     for row in range(len(orders)):
@@ -165,7 +159,7 @@ def _packed(texts: Sequence[str]) -> Packed | None:
     import numpy as np
 
     stripped = list(map(str.strip, texts))
-    pieces = [text.encode() if text.isascii() else squeezed(text) for text in stripped]
+    pieces = [text.encode() if text.isascii() else folded(text) for text in stripped]
     pieces.append(b"")
     data = BETWEEN.join(pieces).translate(FOLDED)
     codes = np.frombuffer(data, np.uint8)
@@ -212,7 +206,4 @@ def _shape(order: tuple[str, ...], asked: bool) -> _Shape:
     last = prompt_end(order, asked)
     asking = next((i for i, role in enumerate(order[:last]) if role not in SYSTEM), -1)
     system = tuple(i for i, role in enumerate(order) if role in SYSTEM)
-    users = bytes(role == "user" for role in order)
-    return _Shape(
-        len(order), last, asking, hashed_roles(order[:last]), hashed_roles(order[last:]), system, users
-    )
+    return _Shape(len(order), last, asking, hashed_roles(order[:last]), hashed_roles(order[last:]), system)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from .findings import kind_of
+from .personal import without_personal
 
 # Keys that a chat row may have beside its messages without being another format.
 OPTIONS = (
@@ -26,7 +27,7 @@ class ExampleError(ValueError):
     """A row is no valid chat; `where` is the JSON path of the fault."""
 
     def __init__(self, where: str, message: str) -> None:
-        super().__init__(f"{where}: {message}")
+        super().__init__(f"{without_personal(where)}: {message}")
         self.where = where
 
 

@@ -13,6 +13,9 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 # C0, DEL and C1 drive terminals, bidi controls reorder lines, lone surrogates cannot be encoded.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
+# A secret that begins within what is quoted is seen to its end.
+_LONGEST_KEY = 4096
+
 
 class Fault(msgspec.Struct, frozen=True):
     """One fault as its rule states it: message says what is wrong, help says what to do next.
@@ -57,8 +60,12 @@ def printable(text: str) -> str:
 
 
 def quoted(value: object, limit: int = 40) -> str:
-    """A value from the data for use in a message: one line, cut, in quotes."""
+    """A value from the data for use in a message: one line, cut, in quotes, nothing secret or personal in it."""
+    from .personal import without_personal
+
     text = value if isinstance(value, str) else repr(value)
+    # Masked before it is cut: half a key is known for none.
+    text = without_personal(text[: limit + _LONGEST_KEY])
     return f"'{printable(text[:limit])}{'…' if len(text) > limit else ''}'"
 
 

@@ -28,6 +28,8 @@ FOLDED = bytes(ord(" ") if code in SPACES else code for code in range(256)).lowe
 # Bytes that begin or continue no letter with a case (but in scripts that hardly anyone writes): Latin, Greek,
 # Cyrillic, Armenian, Georgian begin with the others. Folding case is slow where there is nothing to fold.
 _UNCASED = bytes(code for code in range(256) if not (0xC3 <= code <= 0xD6 or code == 0xE1))
+# White space beyond ASCII that is none of it after NFKC either.
+_FAR_SPACE = re.compile(rb"\xc2\x85|\xe1\x9a\x80|\xe2\x80[\xa8\xa9]")
 # Stands between the texts of a row; white space would be squeezed.
 BETWEEN = b"\0"
 SYSTEM = ("system", "developer")
@@ -186,10 +188,19 @@ def squeezed(text: str) -> bytes:
     """A text after NFKC and case folding, each run of white space one space, none at its ends."""
     if text.isascii():
         return b" ".join(text.encode().translate(FOLDED).split())
+    return b" ".join(folded(text).split())
+
+
+def folded(text: str) -> bytes:
+    """A text after NFKC and case folding, each white space a space, none at its ends."""
     text = unicodedata.normalize("NFKC", text)
-    if text.encode("utf-8", "surrogatepass").translate(None, _UNCASED):
+    data = text.encode("utf-8", "surrogatepass")
+    if data.translate(None, _UNCASED):
         text = text.casefold()
-    return " ".join(text.split()).encode("utf-8", "surrogatepass").translate(FOLDED)
+        data = text.encode("utf-8", "surrogatepass")
+    if _FAR_SPACE.search(data):
+        data = " ".join(text.split()).encode("utf-8", "surrogatepass")
+    return data.translate(FOLDED).strip(b" ")
 
 
 def hashed(data: bytes) -> int:

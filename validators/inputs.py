@@ -32,7 +32,7 @@ def sources(paths: Paths) -> list[Source]:
 def _sources(given: str | Path | Source) -> Iterator[Source]:
     if isinstance(given, Source):
         if given.path.is_dir():
-            yield from (Source(path, str(path)) for path in _inside(given.path))
+            yield from _found_in(given.path)
         else:
             yield given
         return
@@ -40,7 +40,7 @@ def _sources(given: str | Path | Source) -> Iterator[Source]:
     if hub_name(text):
         yield Source(path, text)
     elif path.is_dir():
-        yield from (Source(inside, str(inside)) for inside in _inside(path))
+        yield from _found_in(path)
     elif _PATTERN & set(text) and not path.exists():
         found = sorted(Path(match) for match in glob.glob(text, recursive=True))  # noqa: PTH207
         files = [match for match in found if match.is_file()]
@@ -49,6 +49,10 @@ def _sources(given: str | Path | Source) -> Iterator[Source]:
         yield from (Source(match, str(match)) for match in files)
     else:
         yield Source(path, text)
+
+
+def _found_in(folder: Path) -> Iterator[Source]:
+    return (Source(path, str(path), folder) for path in _inside(folder))
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from rich.text import Text
@@ -16,6 +18,8 @@ _UNSAFE = frozenset(rule.code for rule in RULES if rule.fix == "unsafe")
 # Columns that a histogram's longest bar takes, and eighths of one.
 _BAR = 32
 _EIGHTHS = " ▏▎▍▌▋▊▉"
+# Findings of one rule in one file that are printed one by one.
+_ALIKE = 5
 # Languages, classes and the like that are named one by one.
 _NAMED = 5
 
@@ -27,13 +31,28 @@ def render_text(report: LintReport, limit: int = 0, statistics: bool = False) ->
     characters, so nothing in a row can drive the terminal.
     """
     shown = report.findings[:limit] if limit else report.findings
-    for finding in shown:
-        yield from _finding(finding)
+    for _, of_file in groupby(shown, key=lambda finding: finding.path):
+        yield from _findings(of_file)
     if omitted := sum(map(report.count, SEVERITIES)) - len(shown):
-        yield Text(f"… and {_count(omitted, 'finding')} more (--max-findings 0 shows all)", style="dim")
+        yield Text(
+            f"… and {_count(omitted, 'finding')} more (--max-findings 0 counts them by rule)", style="dim"
+        )
     for file in report.files:
         yield from _statistics(file) if statistics else _tokens_alone(file)
     yield _summary(report)
+
+
+def _findings(of_file: Iterable[Finding]) -> Iterator[Text]:
+    """A file's findings; of a rule that fires again and again the first, and how many more there are."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for finding in of_file:
+        counts[finding.path, finding.code] += 1
+        if counts[finding.path, finding.code] <= _ALIKE:
+            yield from _finding(finding)
+    for (path, code), count in counts.items():
+        if count > _ALIKE:
+            more = f"and {count - _ALIKE:,} more like this (--format jsonl prints each)"
+            yield Text(f"{path or 'all files'}: {code} {more}", style="dim")
 
 
 def _finding(finding: Finding) -> Iterator[Text]:

@@ -1,7 +1,7 @@
 """The linter: plan byte ranges, lint each, merge.
 
-`merge` adds up the line numbers, runs the rules over sets and sorts. Memory follows the longest line and
-the findings that are kept, plus fixed bytes a row for comparing rows.
+`merge` adds up the line numbers, runs the rules over sets and sorts. Memory follows the longest line, plus
+fixed bytes a row where rows are compared.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from .columns import Columns
 from .findings import SEVERITIES, Finding, Severity, printable
 from .ignoring import Ignores
 from .inputs import Paths, sources
-from .parts import Checks, Kept, Part, Settings, Source, finding, lint_line
+from .kept import Findings, Kept
+from .parts import Checks, Part, Settings, Source, finding, lint_line
 from .pool import pieces_for, processes, run
 from .ranges import Task, plan_file
 from .rereading import rows_again, rows_held
@@ -55,11 +56,12 @@ class FileReport(msgspec.Struct, frozen=True):
 class LintReport(msgspec.Struct, frozen=True):
     """The findings of a lint, sorted by path, line and code.
 
-    `counts` and `fixable` are of all that was found, of which `findings` may hold only the first.
+    `counts` and `fixable` are of all that was found, of which `findings` may hold only the first. Very many are
+    on disk while the report lives, and are read anew each time.
     """
 
     files: tuple[FileReport, ...]
-    findings: tuple[Finding, ...]
+    findings: Sequence[Finding]
     counts: dict[Severity, int]
     fixable: int = 0
 
@@ -230,7 +232,6 @@ def merge(
             part.facts.formats["reinforcement"] = part.facts.formats.pop("chat")
         all_facts.append(part.facts)
         reports.append(_file_report(part, digest, settings))
-    kept.append(of_sets := Kept(settings.keep))
     data = Collection(tuple(all_facts), against)
     order = {printable(facts.path): i for i, facts in enumerate(all_facts)}
 
@@ -238,16 +239,22 @@ def merge(
         first = order.get(found.path, len(order))
         return first, found.path, found.line or 0, found.code, found.column or 0, found.where or ""
 
+    kept.append(of_sets := Kept(settings.keep, place))
     for rule in settings.rules:
         if isinstance(rule, SetRule):
             for fault in rule.check(data, settings.target):
                 if fault.path and rule.code in settings.ignores.codes(fault.path):
                     continue
-                of_sets.add_anywhere(finding(rule, fault, fault.path or "", settings.target), place)
-    findings = sorted((found for one in kept for found in one.findings), key=place)
+                of_sets.add_anywhere(finding(rule, fault, fault.path or "", settings.target))
+    found: Sequence[Finding]
+    if any(one.disk for one in kept):
+        found = Findings(kept, place)
+    else:
+        ordered = sorted((finding for one in kept for finding in one.findings), key=place)
+        found = tuple(ordered[: settings.keep or None])
     return LintReport(
         tuple(reports),
-        tuple(findings[: settings.keep or None]),
+        found,
         {severity: sum(one.counts[severity] for one in kept) for severity in SEVERITIES},
         sum(one.fixable for one in kept),
     )

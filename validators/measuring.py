@@ -13,6 +13,7 @@ from .statistics import histogram, summary_of_counts
 
 if TYPE_CHECKING:
     from .chat_templates import TokenizerError
+    from .plain import Plain
     from .tokens import Tokenizer
 
 Span = tuple[int, int]
@@ -80,6 +81,18 @@ class TokenFacts(msgspec.Struct):
         if row.fault is not None and row.fault.code is not None:
             count, first, why = self.faults.get(row.fault.code, (0, line, str(row.fault)))
             self.faults[row.fault.code] = (count + 1, first, why)
+
+    def add_chats(self, first: int, lengths: Any, replies: Any) -> None:
+        """Take down many chats, with exact counts of each and of each reply that trains, from a line on."""
+        self.total += int(lengths.sum())
+        self.trained += int(replies.sum())
+        self.lengths.update(lengths.tolist())
+        self.replies.update(replies.tolist())
+        least = self.longest[-1][0] if len(self.longest) == LONGEST else -1
+        rows = (lengths > least).nonzero()[0]
+        if len(rows):
+            self.longest += zip(lengths[rows].tolist(), (rows + first).tolist(), strict=True)
+            self._cut()
 
     def join(self, later: TokenFacts, lines: int) -> None:
         """Add the facts of the range behind this one; `lines` stand before it."""
@@ -153,7 +166,9 @@ class Measure(msgspec.Struct, frozen=True):
         if isinstance(self.tokenizer, OpenAITokenizer):
             counted = self.tokenizer.measure(examples)
             for example, (total, replies) in zip(examples, counted, strict=True):
-                yield self._row(example, total, replies, facts, is_estimate(self.tokenizer, example))
+                known = self._plain(example, total, sum(replies), None)
+                facts.add(example.line, known, replies, is_estimate(self.tokenizer, example))
+                yield known
             return
         for example in examples:
             if isinstance(self.tokenizer, HuggingFaceTokenizer):
@@ -168,12 +183,28 @@ class Measure(msgspec.Struct, frozen=True):
             )
             yield row
 
-    def _row(
-        self, example: Example, total: int, replies: list[int], facts: TokenFacts, estimated: bool
-    ) -> TokenRow:
-        row = self._plain(example, total, sum(replies), None)
-        facts.add(example.line, row, replies, estimated)
-        return row
+    def chats(self, plain: Plain, first: int, facts: TokenFacts) -> dict[int, int] | None:
+        """Count plain chats at once by an OpenAI encoding (else None) and take them down, from line `first` on.
+
+        Returns the rows, by index, that are longer than a limit, with their tokens: a rule may have something
+        to say of them.
+        """
+        from .tokens import OpenAITokenizer
+
+        if not isinstance(self.tokenizer, OpenAITokenizer):
+            return None
+        lengths, replies = self.tokenizer.measure_chats(plain.texts(), plain.orders, plain.odd())
+        facts.add_chats(first, lengths, replies)
+        facts.estimated += 0 if self.tokenizer.exact else len(lengths)
+        limits = [limit for limit in (self.limit, self.max_length) if limit is not None]
+        if not limits:
+            return {}
+        over = (lengths > min(limits)).nonzero()[0]
+        return dict(zip(over.tolist(), lengths[over].tolist(), strict=True))
+
+    def row(self, example: Example, tokens: int) -> TokenRow:
+        """A row of plain chats whose tokens are counted."""
+        return self._plain(example, tokens, 0, None)
 
     def _plain(
         self, example: Example, total: int, trained: int, replies: tuple[Span, ...] | None

@@ -90,7 +90,7 @@ def mend_file(source: Source, plan: Plan) -> Mended:
     """
     pipe = "standard input" if source.label == "-" else "a pipe"
     no_file = f"{pipe} has no file to write to. Save it first, or use --diff."
-    if refused := no_file if Path(source.label) != source.path else why_not(source):
+    if refused := no_file if Path(source.label) != source.path else _leads_out(source) or why_not(source):
         return Mended(printable(source.label), {}, refused)
     fixed: Counter[str] = Counter()
     with open_lines(source.path) as lines, replacing(source.path, compression_of(source.path)) as copy:
@@ -102,6 +102,12 @@ def mend_file(source: Source, plan: Plan) -> Mended:
         if changed:
             copy.keep()
     return Mended(printable(source.label), dict(sorted(fixed.items())))
+
+
+def _leads_out(source: Source) -> str | None:
+    if source.folder is None or source.path.resolve().is_relative_to(source.folder.resolve()):
+        return None
+    return "it is a link to a file outside the folder. Name that file to mend it."
 
 
 def file_changes(source: Source, plan: Plan) -> Iterator[Change]:

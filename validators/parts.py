@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from .examples import Example, parse_example
-from .findings import SEVERITIES, Fault, Finding, Severity, printable
+from .examples import parse_example
+from .findings import Fault, Finding, Severity, printable
 from .fingerprints import fingerprint
 from .ignoring import Ignores
-from .measuring import Measure
+from .json_scanner import place_of
+from .kept import Kept
+from .measuring import Measure, TokenRow
 from .passages import spoken
-from .personal import without_secrets
+from .personal import without_personal
 from .plain import OF_SHAPE, Judge
 from .reading import Columns, DataError, hub_name
 from .rules import CHATS, PROMPTS, LineRule, Rule, SetRule, TokenRule, family_of
 from .rules.subjects import FileFacts, Line, extra_keys
 from .statistics import Profile, language_step
-from .strict_json import SCANNABLE, Decoded, locate
+from .strict_json import SCANNABLE, Decoded
 from .suspects import may_fire, spelt_out
 from .targets import Target
 
@@ -36,10 +36,11 @@ OF_TOKENS = frozenset({"LEN", "MASK"})
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file to lint: where its bytes are, and the name to show for it."""
+    """A file to lint: where its bytes are, the name to show for it, the folder that it was found in."""
 
     path: Path
     label: str
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,48 +59,6 @@ class Settings:
     columns: Columns | None = None
     keep: int = 0
     ignores: Ignores = field(default_factory=Ignores)
-
-
-class Kept:
-    """Findings in the order of the lines, the first `limit` of them held (0: all) and all of them counted."""
-
-    __slots__ = ("counts", "findings", "fixable", "limit")
-
-    def __init__(self, limit: int = 0) -> None:
-        self.limit = limit
-        self.findings: list[Finding] = []
-        self.counts = dict.fromkeys(SEVERITIES, 0)
-        self.fixable = 0
-
-    def add(self, finding: Finding) -> None:
-        """Take down one finding."""
-        self.counts[finding.severity] += 1
-        self.fixable += finding.fixable
-        if not self.limit or len(self.findings) < self.limit:
-            self.findings.append(finding)
-
-    def leave_out(self, rule: Rule, fault: Fault, target: Target) -> None:
-        """Count a fault that is not held."""
-        self.counts[severity_of(rule, fault, target)] += 1
-        self.fixable += is_fixable(rule, fault)
-
-    def add_anywhere(self, finding: Finding, place: Callable[[Finding], Any]) -> None:
-        """Take down one finding that need not stand behind the others; `place` orders them."""
-        held, self.limit = self.limit, 0
-        self.add(finding)
-        self.limit = held
-        if held and len(self.findings) >= 2 * held + 1000:
-            self.findings = sorted(self.findings, key=place)[:held]
-
-    def join(self, later: Kept, lines: int = 0) -> None:
-        """Put the findings of a later range behind these; `lines` stand before that range."""
-        for severity, count in later.counts.items():
-            self.counts[severity] += count
-        self.fixable += later.fixable
-        room = self.limit - len(self.findings) if self.limit else len(later.findings)
-        for found in later.findings[: max(0, room)]:
-            moved = found.line + lines if found.line is not None and lines else found.line
-            self.findings.append(msgspec.structs.replace(found, line=moved) if lines else found)
 
 
 @dataclass(slots=True)
@@ -202,7 +161,7 @@ def lint_line(line: Line, checks: Checks, part: Part, skipped: int = 0) -> None:
             if count < MOST_OF_A_RULE:
                 kept.add(finding(rule, fault, part.facts.path, settings.target, line, skipped))
             else:
-                kept.leave_out(rule, fault, settings.target)
+                kept.leave_out(severity_of(rule, fault, settings.target), is_fixable(rule, fault))
     for rule in checks.rules_for("reinforcement", True) if undecided else ():
         for fault in rule.check(line, settings.target) if rule.formats == PROMPTS else ():
             found = finding(rule, fault, part.facts.path, settings.target, line, skipped)
@@ -264,22 +223,22 @@ def _count_tokens(line: Line, checks: Checks, part: Part, skipped: int, undecide
         tokens.uncounted += 1
         return
     kept = part.unless_reinforcement if undecided else part.findings
-    take_tokens([example], line.format, checks, part, kept, lambda _: (line, skipped))
+    counted = checks.measure.rows([example], tokens)
+    take_tokens(counted, line.format, checks, part, kept, lambda _: (line, skipped))
 
 
 def take_tokens(
-    examples: Sequence[Example],
+    counted: Iterable[TokenRow],
     row_format: str | None,
     checks: Checks,
     part: Part,
     kept: Kept,
     line_of: Callable[[int], tuple[Line, int]],
 ) -> None:
-    """Count examples and run the rules about tokens; `line_of` finds an example's line and its skipped bytes."""
-    assert checks.measure is not None and part.facts.tokens is not None
+    """Run the rules about tokens on counted examples; `line_of` finds one's line and its skipped bytes."""
     target = checks.settings.target
     rules = [rule for rule in checks.of_tokens if row_format in rule.formats]
-    for row in checks.measure.rows(examples, part.facts.tokens):
+    for row in counted:
         for rule in rules:
             for fault in rule.check(row, target):
                 line, skipped = line_of(row.example.line)
@@ -294,8 +253,8 @@ def finding(
     if line is not None and line.raw is not None:
         offset = fault.offset
         if offset is None and len(line.raw) <= min(line.budget, SCANNABLE):
-            line.budget -= len(line.raw)
-            offset = locate(line.raw, fault.where or "") or 0
+            found, read = place_of(line.raw, fault.where or "")
+            offset, line.budget = found or 0, line.budget - read
         if offset is not None:
             newlines = line.raw.count(b"\n", 0, offset)
             number = line.number + newlines
@@ -307,9 +266,9 @@ def finding(
         path=printable(path),
         line=number,
         column=column,
-        where=None if fault.where is None else printable(without_secrets(fault.where)),
-        message=printable(without_secrets(fault.message)),
-        help=printable(without_secrets(fault.help)),
+        where=None if fault.where is None else printable(without_personal(fault.where)),
+        message=printable(without_personal(fault.message)),
+        help=printable(without_personal(fault.help)),
         # A row that is no strict JSON is not rewritten.
         fixable=(rule.fix == "safe" if fault.fixable is None else fault.fixable)
         and not (line is not None and line.decoded.faults),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 from .images import is_embedded
-from .strict_json import join_path
+from .json_scanner import join_path
 
 Speaker = Literal["system", "user", "assistant", "other"]
 

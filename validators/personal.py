@@ -109,33 +109,37 @@ SECRET_BYTES = Gated(
 )
 
 
+# One of these stands in each of them. The expression tries all its forms at every word, and a text of code has
+# many; the last of these in any case.
+_MARKS_TEXT = (
+    "-----BEGIN sk- k_live_ k_test_ whsec_ AKIA ASIA AccountKey= AIza ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- xox "
+    "hf_ npm_ pypi- SG. gsk_ xai- r8_ dop_v1_ doo_v1_ dor_v1_ shpat_ shpca_ shppa_ shpss_ eyJ"
+)
+_MARKS = tuple(_MARKS_TEXT.split())
+_MARK_OF_AWS = "aws_secret_"
+
+
 def find_secrets(text: str) -> Iterator[Personal]:
     """Private keys, provider keys, JWTs and cloud credentials."""
+    if not any(mark in text for mark in _MARKS) and _MARK_OF_AWS not in text.casefold():
+        return
     for match in _SECRET.finditer(text):
         title, _, check = SECRETS[int((match.lastgroup or "s0")[1:])]
         if check(match[0]):
             yield Personal("secret", title, match.start(), match.end())
 
 
-_LONG_WORD = re.compile(r"[A-Za-z0-9_-]{16}|PRIVATE KEY")
-
-
-def without_secrets(text: str) -> str:
-    """The text with a mark in place of each secret: messages quote names and values of the data."""
-    if not _LONG_WORD.search(text):
-        return text
-    for found in reversed(list(find_secrets(text))):
-        text = (
-            f"{text[: found.start]}<{found.title.removeprefix('an ').removeprefix('a ')}>{text[found.end :]}"
-        )
-    return text
-
-
 # -- addresses and numbers -------------------------------------------------------------------------
 
+# Letters and marks of scripts that part words by spaces; in the others an address ends where text begins.
+_ALPHA = (
+    r"A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02af\u0300-\u052f\u0531-\u0587\u05d0-\u05ea\u0620-\u0669"
+    r"\u0900-\u0963\u0966-\u0dff\u1e00-\u1fff"
+)
+_LETTERS = f"{_ALPHA}0-9_"
 _EMAIL = re.compile(
-    r"(?<![\w.+%/:@-])[A-Za-z0-9_][\w.+%'-]{0,63}@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+([A-Za-z]{2,24}))\b(?!@)",
-    re.ASCII,
+    rf"(?<![{_LETTERS}.+%/:@-])[{_LETTERS}][{_LETTERS}.+%'-]{{0,63}}@"
+    rf"((?:(?!_)[{_LETTERS}](?:[{_LETTERS}-]{{0,61}}(?!_)[{_LETTERS}])?\.)+([{_ALPHA}]{{2,24}}))(?![{_LETTERS}@])"
 )
 EMAIL_BYTES = Gated(re.compile(b"@"), lambda data: b"@" in data, scanning.at_signs)
 # Names that stand for nobody (RFC 2606), and accounts of machines.
@@ -161,6 +165,7 @@ def find_emails(text: str) -> Iterator[Personal]:
     for match in _EMAIL.finditer(text):
         domain, ending = match[1].lower(), match[2].lower()
         real = ending in _ENDINGS or (len(ending) == 2 and not (ending in _FILES and match[1].count(".") > 1))
+        real |= not ending.isascii() and ending == match[2]  # such as .рф; a capital begins a sentence
         local = match[0].partition("@")[0]
         if real and not _NOBODY.search(domain) and local not in _MACHINES and not local.endswith("."):
             yield Personal("email", "an e-mail address", match.start(), match.end())
@@ -175,8 +180,10 @@ _CARDS = (
     (re.compile(r"3[47]"), 15, (4, 6, 5)),
     (re.compile(r"30[0-5]|36|38"), 14, (4, 6, 4)),
 )
+# What cards, telephone and social security numbers hold; fast where there is none.
+_NUMBER = re.compile(r"[0-9](?:[ .()/-]{0,3}[0-9]){6}")
 NUMBER_BYTES = Gated(
-    re.compile(rb"[0-9](?:[ .()/-]{0,3}[0-9]){6}"),
+    re.compile(_NUMBER.pattern.encode()),
     run_of(string.digits.encode(), 7, between=b" .()/-"),
     scanning.numbers,
 )
@@ -184,6 +191,8 @@ NUMBER_BYTES = Gated(
 
 def find_cards(text: str) -> Iterator[Personal]:
     """Digits that pass Luhn with a card's prefix, length and grouping."""
+    if not _NUMBER.search(text):
+        return
     for match in _DIGITS.finditer(text):
         groups = tuple(len(group) for group in re.split("[ -]", match[0]))
         digits = re.sub("[ -]", "", match[0])
@@ -201,12 +210,14 @@ def passes_luhn(digits: str) -> bool:
 
 
 _PHONE = re.compile(
-    r"(?<![\w+./=-])(?<!\d )(?:"
+    r"(?<![\w+./=#-])(?<!\d )(?:"
     r"\+[1-9]\d{0,2}(?:[ .-]?\(0?\d{1,4}\))?(?:[ ./-]?\d{1,4}+){2,6}+"  # international
     r"|(?:1[ .-])?\([2-9]\d{2}\) ?[2-9]\d{2}[ .-]\d{4}"  # (212) 555-0199
     r"|(?:1-)?[2-9]\d{2}-[2-9]\d{2}-\d{4}|[2-9]\d{2}\.[2-9]\d{2}\.\d{4}"
     r"|0[1-9](?: \d{2}){4}|0[1-9](?:\.\d{2}){4}"  # France
     r"|0\d{2,4}[ /]\d{3,4} \d{3,4}"  # Britain, Germany
+    # Germany: mobile numbers, area codes before a slash or in brackets
+    r"|0(?:15\d{1,2}|16[023]|17\d)[ /-]\d{3,4}[ -]?\d{3,5}|0[2-9]\d{1,4}/\d{5,8}|\(0[1-9]\d{1,3}\) ?\d{5,8}"
     r")(?![\w/=]|[ .,-]\d)",
     re.ASCII,
 )
@@ -216,6 +227,8 @@ _FICTION = re.compile(r"55501\d\d$|1234567")
 
 def find_phones(text: str) -> Iterator[Personal]:
     """Telephone numbers with a plus sign, or with separators in a known form."""
+    if not _NUMBER.search(text):
+        return
     for match in _PHONE.finditer(text):
         digits = re.sub(r"\D", "", match[0])
         if 9 <= len(digits) <= 15 and len({*digits}) > 2 and not _FICTION.search(digits):
@@ -223,6 +236,7 @@ def find_phones(text: str) -> Iterator[Personal]:
 
 
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![A-Za-z0-9])")
+_IBAN_HEAD = re.compile(r"[A-Z]{2}\d{2}")
 _IBAN_LENGTHS_TEXT = (
     "AD:24 AE:23 AL:28 AT:20 AZ:28 BA:20 BE:16 BG:22 BH:22 BR:29 BY:28 CH:21 CR:22 CY:28 CZ:24 DE:22 DK:18 DO:28 "
     "EE:20 EG:29 ES:24 FI:18 FO:18 FR:27 GB:22 GE:22 GI:23 GL:18 GR:27 GT:28 HR:21 HU:28 IE:22 IL:23 IQ:23 IS:26 "
@@ -235,10 +249,10 @@ _SSN = re.compile(r"(?<![\w.,:/+=#-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4
 
 def find_accounts(text: str) -> Iterator[Personal]:
     """IBANs with a valid check, and numbers in the form of a US social security number."""
-    for match in _IBAN.finditer(text):
+    for match in _IBAN.finditer(text) if _IBAN_HEAD.search(text) else ():
         if passes_mod97(match[0].replace(" ", "")):
             yield Personal("iban", "an IBAN", match.start(), match.end())
-    for match in _SSN.finditer(text):
+    for match in _SSN.finditer(text) if _NUMBER.search(text) else ():
         yield Personal("ssn", "a US social security number", match.start(), match.end())
 
 
@@ -271,6 +285,20 @@ def find_personal(text: str) -> list[Personal]:
                 fresh.append(found)
         taken = sorted([*taken, *fresh], key=_start)
     return taken
+
+
+# Without one of these there is nothing personal in a text: an address, a long word, seven digits.
+_PERSONAL = re.compile(r"@|[A-Za-z0-9_-]{16}|PRIVATE KEY|\d(?:[ .()/-]{0,3}\d){6}")
+
+
+def without_personal(text: str) -> str:
+    """The text with a mark in place of each secret and personal datum: messages quote names and values of data."""
+    if not _PERSONAL.search(text):
+        return text
+    for found in reversed(find_personal(text)):
+        title = found.title.removeprefix("an ").removeprefix("a ")
+        text = f"{text[: found.start]}<{title}>{text[found.end :]}"
+    return text
 
 
 def _start(found: Personal) -> int:

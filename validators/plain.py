@@ -15,6 +15,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from .examples import Example, Message
+from .fast_tokens import ODD_BYTES
+from .orders import Order, Orders, numbered_at_once
 from .rules import LineRule, Rule, family_of
 from .rules.subjects import Line
 from .scanning import WORTH, Scan
@@ -41,20 +43,24 @@ class PlainRow(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     messages: Annotated[list[PlainMessage], msgspec.Meta(min_length=1, max_length=64)]
 
 
-Order = tuple[str, ...]
-
-
 class Plain(msgspec.Struct, frozen=True):
     """Clean plain rows with the roles of each, all their messages in order, and a large block's bytes."""
 
     rows: list[PlainRow]
-    orders: list[Order]
+    orders: Orders
     messages: list[PlainMessage]
     scan: Scan | None
 
     def texts(self) -> list[str]:
         """The texts of all messages in order."""
         return list(map(_CONTENT, self.messages))
+
+    def odd(self) -> bool:
+        """Whether there may be characters that token counters are known to take in different ways."""
+        scan = self.scan
+        if scan is None or scan.spells or scan.has(b"<|"):
+            return True
+        return not scan.data.isascii() and any(map(scan.has, ODD_BYTES))
 
 
 _ROLE, _CONTENT, _MESSAGES = attrgetter("role"), attrgetter("content"), attrgetter("messages")
@@ -81,14 +87,15 @@ class Judge:
         gaps = len(rows) - 1
         if not rows or count.boundaries != gaps or count.newlines - chunk.endswith(b"\n") != gaps:
             return None
-        messages = list(chain.from_iterable(map(_MESSAGES, rows)))
+        of_rows = list(map(_MESSAGES, rows))
+        messages = list(chain.from_iterable(of_rows))
         # Repeated keys are invisible in what was decoded: they leave more strings than it accounts for.
         if count.strings != len(rows) + 4 * len(messages):
             return None
         if any(map(str.isspace, map(_CONTENT, messages))):
             return None
-        orders = list(map(order_of, rows))
-        return Plain(rows, orders, messages, scan) if all(map(self.format_of, set(orders))) else None
+        orders = numbered_at_once(list(map(_ROLE, messages)), list(map(len, of_rows)))
+        return Plain(rows, orders, messages, scan) if all(map(self.format_of, orders.known)) else None
 
     def format_of(self, order: Order) -> str | None:
         """The format of plain rows with these roles, or None where a rule has something to say of them."""
@@ -112,11 +119,6 @@ def is_plain(line: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
-
-
-def order_of(row: PlainRow) -> Order:
-    """The roles of a row."""
-    return tuple(map(_ROLE, row.messages))
 
 
 def value_of(row: PlainRow) -> dict[str, list[dict[str, str]]]:
@@ -162,11 +164,11 @@ def _escaped_quotes(scan: Scan) -> int:
     import numpy as np
 
     slashes = scan.slashes
-    before_quote = scan.at(slashes + 1) == ord('"')
-    again = np.diff(slashes) == 1
-    if not again.any():
-        return int(np.count_nonzero(before_quote))
-    index = np.arange(len(slashes))
-    begins = np.concatenate([[True], ~again])
-    run = np.maximum.accumulate(np.where(begins, index, 0))
-    return int(np.count_nonzero(before_quote & ((index - run) % 2 == 0)))
+    behind = slashes[:-1] & (scan.codes[1:] == ord('"'))
+    count = int(np.count_nonzero(behind))
+    for last in ((behind[1:] & slashes[:-2]).nonzero()[0] + 1).tolist():
+        first = last
+        while first and slashes[first - 1]:
+            first -= 1
+        count -= (last - first) % 2
+    return count

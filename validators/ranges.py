@@ -6,7 +6,6 @@ it runs; `linter.merge` puts the parts together. A table, a JSON array or a comp
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import msgspec
 
 from .block_prints import of_block
 from .blocks import Block, PackedError, blocks, open_data
-from .examples import Example
 from .findings import Fault
 from .parts import (
     Checks,
@@ -33,7 +31,7 @@ from .rules import LineRule, SetRule
 from .rules.subjects import Line, read_line
 from .strict_json import Decoded
 from .suspects import suspects
-from .whole import lint_array, lint_table, lint_unreadable, shape_of, whole_fault
+from .whole import lint_array, lint_table, lint_unreadable, shape_of, too_long, whole_fault
 
 __all__ = ["Part", "Settings", "Source", "Task", "finding", "lint_range", "lint_task", "plan", "plan_file"]
 
@@ -112,7 +110,7 @@ def _lint_block(block: Block, checks: Checks, part: Part, begins_file: bool) -> 
     cap = settings.target.max_row_bytes
     if block.length is not None:
         part.facts.lines += 1
-        lint_line(_too_long(part.facts.lines, data, block.length, settings), checks, part, skipped)
+        lint_line(too_long(part.facts.lines, data, block.length, settings), checks, part, skipped)
         return
     fast = settings.columns is None
     rows = checks.judge.rows(data) if fast and len(data) <= cap else None
@@ -161,15 +159,8 @@ def _lines(data: bytes) -> list[bytes]:
 def _read(number: int, raw: bytes, settings: Settings) -> Line:
     raw = raw.removesuffix(b"\r")
     if len(raw) > settings.target.max_row_bytes:
-        return _too_long(number, raw, len(raw), settings)
+        return too_long(number, raw, len(raw), settings)
     return mapped(read_line(number, raw, settings.target, settings.input_format), settings)
-
-
-def _too_long(number: int, head: bytes, length: int, settings: Settings) -> Line:
-    """A line over the cap, of which nothing is known but its length."""
-    line = Line(number, head[:64], Decoded(None, ()), settings.target, settings.input_format)
-    line.length = length
-    return line
 
 
 def _take_plain(plain: Plain, data: bytes, checks: Checks, part: Part, skipped: int) -> None:
@@ -177,7 +168,7 @@ def _take_plain(plain: Plain, data: bytes, checks: Checks, part: Part, skipped: 
     facts, settings = part.facts, checks.settings
     first = facts.lines + 1
     rows = plain.rows
-    for order, count in Counter(plain.orders).items():
+    for order, count in plain.orders.counts():
         name = checks.judge.format_of(order) or "chat"
         before, line = facts.formats.get(name, (0, first))
         facts.formats[name] = (before + count, line)
@@ -200,7 +191,8 @@ def _take_plain(plain: Plain, data: bytes, checks: Checks, part: Part, skipped: 
 
 def _count_plain(plain: Plain, data: bytes, checks: Checks, part: Part, first: int, skipped: int) -> None:
     """Count the tokens of plain rows, all at once."""
-    settings, rows = checks.settings, plain.rows
+    settings, rows, orders = checks.settings, plain.rows, plain.orders
+    assert checks.measure is not None and part.facts.tokens is not None
 
     def line_of(number: int) -> tuple[Line, int]:
         index = number - first
@@ -208,12 +200,19 @@ def _count_plain(plain: Plain, data: bytes, checks: Checks, part: Part, first: i
         line = Line(number, _lines(data)[index], decoded, settings.target, settings.input_format)
         return line, 0 if index else skipped
 
-    by_format: dict[str | None, list[Example]] = {}
-    for number, (row, order) in enumerate(zip(rows, plain.orders, strict=True), first):
-        named = checks.judge.format_of(order)
-        by_format.setdefault(named, []).append(example_of(row, number))
-    for row_format, examples in by_format.items():
-        take_tokens(examples, row_format, checks, part, part.findings, line_of)
+    measure = checks.measure
+    over = measure.chats(plain, first, part.facts.tokens)
+    by_format: dict[str | None, list[int]] = {}
+    for index in range(len(rows)) if over is None else over:
+        by_format.setdefault(checks.judge.format_of(orders[index]), []).append(index)
+    for row_format, chosen in by_format.items():
+        examples = [example_of(rows[index], first + index) for index in chosen]
+        if over is None:
+            counted = measure.rows(examples, part.facts.tokens)
+        else:
+            lengths = [over[index] for index in chosen]
+            counted = map(measure.row, examples, lengths)
+        take_tokens(counted, row_format, checks, part, part.findings, line_of)
 
 
 def _read_texts(plain: Plain, data: bytes, checks: Checks, part: Part, first: int, skipped: int) -> None:

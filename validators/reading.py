@@ -10,23 +10,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
-
+from .arrays import ArrayError, ArrayReader
 from .blocks import PackedError, blocks, open_data, packing, unpacked_name
 from .columns import Columns, to_chat
 from .findings import printable
-from .rows import MAX_ROW_BYTES, DataError, Row
-from .strict_json import decode
+from .rows import BOM, MAX_ROW_BYTES, DataError, Row
+from .strict_json import SCANNABLE, decode
 from .suggest import did_you_mean
 from .tables import hub_name, read_csv, read_hub, read_parquet
 
 __all__ = [
+    "BOM",
     "MAX_ROW_BYTES",
     "Columns",
     "DataError",
     "Row",
     "archive_kind",
-    "array_items",
     "container_of",
     "hub_name",
     "read_head",
@@ -44,10 +43,6 @@ SUFFIXES: dict[str, Container] = {
     ".tsv": "csv",
     ".parquet": "parquet",
 }
-BOM = b"\xef\xbb\xbf"
-# An array has to be held whole, and a few packed bytes may stand for very many.
-MAX_ARRAY_BYTES = 1 << 29
-ARRAY_TOO_LARGE = f"the array has over {MAX_ARRAY_BYTES:,} bytes, and it would have to be held whole"
 ONE_A_LINE = "Write one row a line; an array: jq -c '.[]' IN > OUT.jsonl."
 _ARCHIVES = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip", b"BZh": "bzip2"}
 
@@ -67,8 +62,7 @@ def read_rows(path: str | Path, format: Container = "auto", columns: Columns | N
             empty = False
             yield row if columns is None else Row(row.line, _chat(path, row, columns))
     except PackedError as error:
-        reason = f"the compressed file is broken or cut short: {printable(str(error))}"
-        raise DataError(f"{printable(str(path))}: {reason}. Pack or fetch it again.") from error
+        raise _broken_archive(path, error) from error
     if empty:
         raise DataError(
             f"{printable(str(path))}: the file has no rows. Check that this is the file you meant."
@@ -110,11 +104,17 @@ def read_head(path: Path) -> bytes:
             inside = sorted(p.name for p in path.iterdir() if p.suffix.lower() in SUFFIXES)[:5]
             hint = f" Inside are {', '.join(inside)}." if inside else ""
             raise DataError(f"{name}: this is a folder; name a data file.{hint}")
+        if path.is_fifo():
+            raise DataError(f"{name}: this is a pipe, which can be read but once. Save it to a file first.")
+        if path.exists() and not path.is_file():
+            raise DataError(f"{name}: this is a device or a socket; name a data file (standard input is -).")
         with path.open("rb") as file:
             head = file.read(4096)
     except FileNotFoundError:
         beside = [p.name for p in path.parent.iterdir() if p.is_file()] if path.parent.is_dir() else []
         raise DataError(f"{name}: there is no such file.{did_you_mean(path.name, beside)}") from None
+    except DataError:
+        raise
     except (OSError, ValueError) as error:
         raise DataError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}.") from error
     return head
@@ -129,12 +129,20 @@ def row_at(path: str | Path, line: int) -> Row | None:
     """The row that begins in a line (None: none does); in JSON Lines no other row need be good. Raises DataError."""
     path = Path(path)
     read_head(path)  # what is missing or a folder is named
-    if container_of(path) == "jsonl":
+    if container_of(path) != "jsonl":
+        return next((row for row in read_rows(path) if row.line == line), None)
+    try:
         found = (text for text in _texts(path) if text[0] == line)
         return next(
             (Row(number, _object(path, number, skipped, raw)) for number, skipped, raw in found), None
         )
-    return next((row for row in read_rows(path) if row.line == line), None)
+    except PackedError as error:
+        raise _broken_archive(path, error) from error
+
+
+def _broken_archive(path: Path, error: PackedError) -> DataError:
+    reason = f"the compressed file is broken or cut short: {printable(str(error))}"
+    return DataError(f"{printable(str(path))}: {reason}. Pack or fetch it again.")
 
 
 def _jsonl(path: Path) -> Iterator[Row]:
@@ -147,8 +155,7 @@ def _texts(path: Path) -> Iterator[tuple[int, int, bytes]]:
     with open_data(path) as file:
         for block in blocks(file, 0, None, MAX_ROW_BYTES):
             if block.length is not None:
-                cure = f"It has {block.length:,} bytes; at most {MAX_ROW_BYTES:,} are read. Split it."
-                raise DataError(f"{printable(str(path))}:{number + 1}: the row is too long. {cure}")
+                raise _too_long(path, number + 1, block.length)
             # What stands behind the last newline is a line only if it has bytes.
             for raw in block.data.removesuffix(b"\n").split(b"\n"):
                 number += 1
@@ -158,51 +165,42 @@ def _texts(path: Path) -> Iterator[tuple[int, int, bytes]]:
                     yield number, skipped, text
 
 
+def _too_long(path: Path, line: int, length: int) -> DataError:
+    cure = f"It has {length:,} bytes; at most {MAX_ROW_BYTES:,} are read. Split it."
+    return DataError(f"{printable(str(path))}:{line}: the row is too long. {cure}")
+
+
 def _json(path: Path) -> Iterator[Row]:
     with open_data(path) as file:
         head = file.read(4096)
         if not head.removeprefix(BOM).lstrip().startswith(b"["):
             yield from _jsonl(path)
             return
-        data = head + file.read(MAX_ARRAY_BYTES)
-    if len(data) > MAX_ARRAY_BYTES:
-        raise DataError(f"{printable(str(path))}: {ARRAY_TOO_LARGE}. {ONE_A_LINE}")
-    for line, column, raw in array_items(path, data):
-        yield Row(line, _object(path, line, column - 1, raw))
+    with open_data(path) as file:
+        reader = ArrayReader(file, MAX_ROW_BYTES)
+        try:
+            for item in reader.items():
+                if item.length is not None:
+                    raise _too_long(path, item.line, item.length)
+                yield Row(item.line, _object(path, item.line, item.column - 1, item.raw))
+            return
+        except ArrayError as error:
+            fault = error
+            reader.drain()
+    raise _broken_array(path, fault, reader.size)
 
 
-def array_items(path: Path, data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """The items of a JSON array with the 1-based line and column each begins at. Raises DataError."""
-    body = data.removeprefix(BOM)
-    try:
-        items = msgspec.json.decode(body, type=list[msgspec.Raw])
-    except (ValueError, RecursionError):
-        faults = decode(body).faults
-        offset = faults[0].offset if faults else 0
-        message = faults[0].message if faults else "not a JSON array"
-        raise DataError(
-            _place(path, body, offset, f"{message}. Write the file with a JSON library.")
-        ) from None
-    line, line_start, position = 1, 0, 1
-    for item in items:
-        raw = bytes(item)
-        start = body.index(raw, position)
-        newlines = body.count(b"\n", position, start)
-        if newlines:
-            line += newlines
-            line_start = body.rindex(b"\n", position, start) + 1
-        yield line, start - line_start + 1, raw
-        inner = raw.count(b"\n")
-        position = start + len(raw)
-        if inner:
-            line += inner
-            line_start = start + raw.rindex(b"\n") + 1
-
-
-def _place(path: Path, body: bytes, offset: int, message: str) -> str:
-    line = body.count(b"\n", 0, offset) + 1
-    column = offset - (body.rfind(b"\n", 0, offset) + 1) + 1
-    return f"{printable(str(path))}:{line}:{column}: {message}"
+def _broken_array(path: Path, fault: ArrayError, size: int) -> DataError:
+    """What is wrong with an array; in a small file as the scanner says it, which knows cures."""
+    place, message = f"{fault.line}:{fault.column}", str(fault)
+    if size <= SCANNABLE:
+        with open_data(path) as file:
+            body = file.read().removeprefix(BOM)
+        if faults := decode(body).faults:
+            offset, message = faults[0].offset, faults[0].message
+            line, column = body.count(b"\n", 0, offset) + 1, offset - body.rfind(b"\n", 0, offset)
+            place = f"{line}:{column}"
+    return DataError(f"{printable(str(path))}:{place}: {message}. Write the file with a JSON library.")
 
 
 def _object(path: Path, line: int, skipped: int, raw: bytes) -> dict[str, Any]:

@@ -51,9 +51,18 @@ class Placeholders:
         self.replaced: Counter[str] = Counter()
         self._numbers: Counter[str] = Counter()
         self._known: dict[tuple[Kind, str], str] = {}
+        self.leave_free(present)
+
+    def leave_free(self, present: Iterable[bytes]) -> None:
+        """Number what comes behind the placeholders that stand in these lines."""
         for line in present:
             for name, number in _PRESENT.findall(line):
                 self._numbers[name.decode()] = max(self._numbers[name.decode()], int(number))
+
+    @property
+    def distinct(self) -> Counter[str]:
+        """How many values have a placeholder, by its name."""
+        return Counter(NAMES[kind] for kind, _ in self._known)
 
     def redact(self, text: str) -> str:
         """The text with a placeholder for each value."""
@@ -123,6 +132,12 @@ def redact_line(raw: bytes, placeholders: Placeholders) -> bytes:
     if decoded.faults:
         raise ValueError(f"{decoded.faults[0].message}, so what the row holds is not sure")
     return mark + rewrite(body, decoded.value, _redacted(decoded.value, placeholders)) + ending
+
+
+def redact_row(value: dict[str, Any], placeholders: Placeholders) -> dict[str, Any]:
+    """A decoded row with placeholders. Raises ValueError where two of its keys would become one."""
+    redacted: dict[str, Any] = _redacted(value, placeholders)
+    return redacted
 
 
 def _redacted(value: Any, placeholders: Placeholders, numbers: bool = False) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+BOM = b"\xef\xbb\xbf"
 # A longer row is no example: it is told of, and not read.
 MAX_ROW_BYTES = 64 * 1024 * 1024
 

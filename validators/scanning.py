@@ -35,14 +35,18 @@ class Scan:
         return self._where(self.codes >= ord("{"))
 
     @cached_property
-    def opened(self) -> Any:
-        """Where opening brackets and backslashes stand, which are neighbours."""
-        return self._where(self.codes - ord("[") < 2)
+    def slashes(self) -> Any:
+        """Which bytes are backslashes. There are many in code, so that no list is made of them."""
+        return self.codes == ord("\\")
+
+    def has(self, pair: bytes) -> bool:
+        """Whether two bytes stand together."""
+        return bool(((self.codes[:-1] == pair[0]) & (self.codes[1:] == pair[1])).any())
 
     @cached_property
-    def slashes(self) -> Any:
-        """Where backslashes stand."""
-        return self.opened[self.codes[self.opened] == ord("\\")]
+    def spells(self) -> bool:
+        """Whether characters may be spelt out as `\\u` escapes."""
+        return self.has(b"\\u")
 
     @cached_property
     def newlines(self) -> Any:
@@ -83,14 +87,15 @@ def unseen(scan: Scan) -> Any:
     second, third = scan.at(three + 1), scan.at(three + 2)
     wide = (second == 0x80) & (((third >= 0x8B) & (third <= 0x8D)) | (third == 0xAD) | (third == 0xAE))
     wide |= (second == 0x81) & (third >= 0xA6) & (third <= 0xA9)
-    after = scan.at(scan.slashes + 1)
+    after = scan.codes[1:]
+    escaped = scan.slashes[:-1] & ((after == ord("b")) | (after == ord("f")))
     return np.concatenate(
         [
             deleted,
             two[scan.at(two + 1) < 0xA0],
             three[wide],
             mark[(scan.at(mark + 1) == 0xBB) & (scan.at(mark + 2) == 0xBF)],
-            scan.slashes[(after == ord("b")) | (after == ord("f"))],
+            escaped.nonzero()[0],
         ]
     )
 
@@ -102,7 +107,7 @@ def holes(scan: Scan) -> Any:
     brace = scan.high[scan.at(scan.high) == ord("{")]
     named = scan.at(brace + 1)
     found = [brace[((named | 0x20) - ord("a") < 26) | (named == ord("_")) | (named == ord("{"))]]
-    square = scan.opened[scan.codes[scan.opened] == ord("[")]
+    square = (scan.codes == ord("[")).nonzero()[0]
     found.append(square[scan.at(square + 1) | 0x20 == ord("i")])
     if b"<" in scan.data:
         angle = (scan.codes == ord("<")).nonzero()[0]

@@ -13,7 +13,7 @@ from typing import Any
 from .block_prints import Block
 from .findings import printable
 from .language import language_of
-from .personal import without_secrets
+from .personal import without_personal
 
 # Replies form classes when they are few, short and come again.
 MOST_CLASSES = 50
@@ -126,7 +126,7 @@ class Profile:
         # Labels are text of the data: nothing in them may drive a terminal or break an encoder.
         shown: Counter[str] = Counter()
         for label, count in found.items():
-            shown[printable(without_secrets(label))] += count
+            shown[printable(without_personal(label))] += count
         return dict(sorted(shown.items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -1,60 +1,27 @@
-"""Strict JSON (RFC 8259): a fast decoder, and a scanner that says where a line breaks the rules.
+"""Strict JSON (RFC 8259): a fast decoder, and every fault of what it refuses.
 
 msgspec decodes; the scanner runs only where msgspec refuses a line or where it would be too lax
-(repeated keys) or too deep. The scanner keeps its own stack, so no nesting can overflow it.
+(repeated keys) or too deep.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import math
 import re
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-MAX_DEPTH = 128
+from .json_scanner import MAX_DEPTH, MOST_FAULTS, TOO_DEEP, FaultKind, ScanFault, repeated, scan
+
 # A longer line is not taken apart in Python, which takes a second for so many bytes: its faults are coarser.
 SCANNABLE = 4 * 1024 * 1024
-MOST_FAULTS = 100
 
-FaultKind = Literal["not-utf8", "invalid", "duplicate-key", "not-finite", "lone-surrogate"]
 # After these the rest of the line has no meaning; the others leave a value that can be looked at.
 FATAL: tuple[FaultKind, ...] = ("not-utf8", "invalid")
 
-_SPACE = re.compile(rb"[ \t\r\n]*+")
-_STRING = re.compile(rb'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"')
-_STRING_PREFIX = re.compile(rb'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+')
-_NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?")
-_LITERAL = re.compile(rb"true|false|null")
-_NOT_FINITE = re.compile(rb"-?(?:NaN|Infinity)")
-_ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)")
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _KEY_END = re.compile(rb'"[ \t\r\n]*+:')
-# The same without escaped quotes, as in the JSON text of a tool call's arguments.
-_UNESCAPED_KEY_END = re.compile(rb'(?<!\\)(?:\\\\)*+"[ \t\r\n]*+:')
 _PLACE = re.compile(r" \(byte (\d+)\)")
-_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
-
-_CURES = (
-    (b"'", "JSON puts strings in double quotes"),
-    (b"None", "Python's None is null in JSON"),
-    (b"True", "Python's True is true in JSON"),
-    (b"False", "Python's False is false in JSON"),
-    (b"//", "JSON has no comments"),
-    (b"#", "JSON has no comments"),
-    (b"\x00", "there are NUL bytes: perhaps the file is UTF-16"),
-)
-
-
-class ScanFault(msgspec.Struct, frozen=True):
-    """One breach of RFC 8259: `offset` is a byte offset in the line, `where` a JSON path."""
-
-    kind: FaultKind
-    offset: int
-    where: str | None
-    message: str
 
 
 class Decoded(msgspec.Struct, frozen=True):
@@ -67,16 +34,6 @@ class Decoded(msgspec.Struct, frozen=True):
     def broken(self) -> bool:
         """Whether no value could be read at all."""
         return any(fault.kind in FATAL for fault in self.faults)
-
-
-class _Frame:
-    """One open object or list: `keys` is None for a list, `part` the current key or index."""
-
-    __slots__ = ("keys", "part")
-
-    def __init__(self, keys: set[str] | None) -> None:
-        self.keys = keys
-        self.part: str | int = 0
 
 
 def decode(raw: bytes) -> Decoded:
@@ -92,36 +49,6 @@ def decode(raw: bytes) -> Decoded:
     if len(raw) > SCANNABLE:
         return Decoded(value, _coarse(raw, keys is None))
     return Decoded(value, scan(raw))
-
-
-def scan(raw: bytes) -> tuple[ScanFault, ...]:
-    """Every breach of RFC 8259 in one value, in the order of the bytes; stops at the first fatal one."""
-    return _Scanner(raw).run()
-
-
-def locate(raw: bytes, path: str) -> int | None:
-    """Byte offset of the value (or, for a missing one, of the nearest parent) at a JSON path.
-
-    None in a line that is too long to be taken apart for it.
-    """
-    if len(raw) > SCANNABLE:
-        return None
-    scanner = _Scanner(raw, wanted=path)
-    scanner.run()
-    return scanner.found
-
-
-def join_path(parts: list[str | int]) -> str:
-    """A JSON path such as `messages[2].content` from keys and indexes."""
-    text = ""
-    for part in parts:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        elif _PLAIN_KEY.match(part):
-            text += f".{part}" if text else part
-        else:
-            text += f"[{json.dumps(part)}]"
-    return text
 
 
 def _decode_broken(raw: bytes, error: Exception) -> Decoded:
@@ -155,32 +82,25 @@ def _coarse_fault(raw: bytes, error: Exception) -> ScanFault:
     place = _PLACE.search(str(error))
     message = _PLACE.sub("", str(error)).removeprefix("JSON is malformed: ")
     if isinstance(error, RecursionError):
-        message = f"nested deeper than {MAX_DEPTH} levels, which many readers refuse"
+        message = TOO_DEEP
     return ScanFault("invalid", int(place[1]) if place else 0, None, message)
 
 
 def _coarse(raw: bytes, deep: bool) -> tuple[ScanFault, ...]:
     """The faults of a long line that can be decoded: too deep, or a repeated key."""
     if deep:
-        return (
-            ScanFault(
-                "invalid", 0, None, f"nested deeper than {MAX_DEPTH} levels, which many readers refuse"
-            ),
-        )
-    repeated: list[str] = []
+        return (ScanFault("invalid", 0, None, TOO_DEEP),)
+    keys: list[str] = []
 
     def pairs(items: list[tuple[str, Any]]) -> None:
         seen: set[str] = set()
-        for key, _ in items if len(repeated) < MOST_FAULTS else ():
+        for key, _ in items if len(keys) < MOST_FAULTS else ():
             if key in seen:
-                repeated.append(key)
+                keys.append(key)
             seen.add(key)
 
     json.loads(raw, object_pairs_hook=pairs, parse_int=_lax_int)
-    return tuple(
-        ScanFault("duplicate-key", 0, None, f"the key {json.dumps(key)[:60]} is there already")
-        for key in repeated[:MOST_FAULTS]
-    )
+    return tuple(ScanFault("duplicate-key", 0, None, repeated(key)) for key in keys[:MOST_FAULTS])
 
 
 def _count_keys(value: Any, depth: int) -> int | None:
@@ -199,199 +119,3 @@ def _count_keys(value: Any, depth: int) -> int | None:
                 return None
             total += below
     return total
-
-
-class _Broken(Exception):
-    """Ends a scan at a fatal fault."""
-
-
-class _Scanner:
-    """One pass over one value. `expect` is what the grammar allows next: value, key or after."""
-
-    def __init__(self, raw: bytes, wanted: str | None = None) -> None:
-        self.raw = raw
-        self.position = 0
-        self.stack: list[_Frame] = []
-        self.faults: list[ScanFault] = []
-        self.wanted = wanted
-        self.found: int | None = None
-
-    def run(self) -> tuple[ScanFault, ...]:
-        try:
-            self.raw.decode()
-        except UnicodeDecodeError as error:
-            self.add("not-utf8", error.start, f"byte 0x{self.raw[error.start]:02X} is not UTF-8")
-            return tuple(self.faults)
-        with contextlib.suppress(_Broken):
-            self._values()
-        return tuple(self.faults)
-
-    def add(self, kind: FaultKind, offset: int, message: str) -> None:
-        where = join_path([frame.part for frame in self.stack]) or None
-        self.faults.append(ScanFault(kind, offset, where, message))
-        if len(self.faults) >= MOST_FAULTS:
-            raise _Broken
-
-    def fail(self, offset: int, message: str) -> _Broken:
-        self.add("invalid", offset, message)
-        return _Broken()
-
-    def skip_space(self) -> None:
-        match = _SPACE.match(self.raw, self.position)
-        self.position = match.end() if match else self.position
-
-    def peek(self) -> bytes:
-        return self.raw[self.position : self.position + 1]
-
-    def _values(self) -> None:
-        expect = "value"
-        while True:
-            self.skip_space()
-            if expect == "value":
-                self._note()
-                expect = self._value()
-            elif expect == "key":
-                expect = self._key()
-            elif self.stack:
-                expect = self._after()
-            elif self.position < len(self.raw):
-                raise self.fail(self.position, "there is more after the end of the JSON value")
-            else:
-                return
-
-    def _note(self) -> None:
-        """Remember where the wanted path, or so far its deepest parent, begins."""
-        if self.wanted is None or len(self.stack) > 12:
-            return
-        here = join_path([frame.part for frame in self.stack])
-        rest = self.wanted[len(here) :]
-        if self.wanted.startswith(here) and (not here or not rest or rest[0] in ".["):
-            self.found = self.position
-
-    def _value(self) -> str:
-        char, start = self.peek(), self.position
-        if char in (b"{", b"["):
-            return self._open(char)
-        if char == b'"':
-            self._string()
-            return "after"
-        if match := _NUMBER.match(self.raw, start):
-            self.position = match.end()
-            text = match[0]
-            follower = self.raw[match.end() : match.end() + 1]
-            if follower.isalnum() or follower in (b".", b"+", b"-", b"_"):
-                raise self.fail(start, "this is not a JSON number")
-            if not math.isfinite(float(text)):
-                self.add("not-finite", start, "the number is too large for any reader")
-            return "after"
-        if match := _LITERAL.match(self.raw, start):
-            self.position = match.end()
-            return "after"
-        if match := _NOT_FINITE.match(self.raw, start):
-            self.position = match.end()
-            self.add("not-finite", start, f"{match[0].decode()} is not a JSON number")
-            return "after"
-        raise self._unexpected("a value")
-
-    def _open(self, char: bytes) -> str:
-        self.stack.append(_Frame(set() if char == b"{" else None))
-        if len(self.stack) > MAX_DEPTH:
-            del self.stack[8:]
-            raise self.fail(
-                self.position, f"nested deeper than {MAX_DEPTH} levels, which many readers refuse"
-            )
-        self.position += 1
-        self.skip_space()
-        if self.peek() == (b"}" if char == b"{" else b"]"):
-            self.position += 1
-            self.stack.pop()
-            return "after"
-        return "key" if char == b"{" else "value"
-
-    def _key(self) -> str:
-        frame = self.stack[-1]
-        start = self.position
-        if self.peek() != b'"':
-            self.stack.pop()
-            raise self._unexpected("a key in double quotes")
-        key = self._string()
-        assert frame.keys is not None
-        frame.part = key
-        if key in frame.keys:
-            self.add("duplicate-key", start, f"the key {json.dumps(key)[:60]} is there already")
-        frame.keys.add(key)
-        self.skip_space()
-        if self.peek() != b":":
-            raise self._unexpected("':' after the key")
-        self.position += 1
-        return "value"
-
-    def _after(self) -> str:
-        frame, char = self.stack[-1], self.peek()
-        close = b"]" if frame.keys is None else b"}"
-        if char == close:
-            self.position += 1
-            self.stack.pop()
-            return "after"
-        if char != b",":
-            raise self._unexpected(f"',' or '{close.decode()}'")
-        comma = self.position
-        self.position += 1
-        self.skip_space()
-        if self.peek() == close:
-            raise self.fail(comma, "a comma before the closing bracket")
-        if frame.keys is None:
-            assert isinstance(frame.part, int)
-            frame.part += 1
-            return "value"
-        return "key"
-
-    def _string(self) -> str:
-        start = self.position
-        match = _STRING.match(self.raw, start)
-        if match is None:
-            raise self._bad_string(start)
-        self.position = match.end()
-        if _SURROGATE.search(match[0]):
-            self._surrogates(start, match[0])
-        text: str = json.loads(match[0])
-        return text
-
-    def _surrogates(self, start: int, text: bytes) -> None:
-        high: re.Match[bytes] | None = None
-        lone: list[re.Match[bytes]] = []
-        for match in _ESCAPE.finditer(text):
-            unit = int(match[1], 16) if match[1] else 0
-            if high is not None and not (0xDC00 <= unit <= 0xDFFF and match.start() == high.end()):
-                lone.append(high)
-                high = None
-            if 0xD800 <= unit <= 0xDBFF:
-                high = match
-            elif 0xDC00 <= unit <= 0xDFFF:
-                if high is None:
-                    lone.append(match)
-                high = None
-        lone += [high] if high else []
-        for match in lone:
-            self.add(
-                "lone-surrogate", start + match.start(), f"{match[0].decode()} is half of a surrogate pair"
-            )
-
-    def _bad_string(self, start: int) -> _Broken:
-        prefix = _STRING_PREFIX.match(self.raw, start)
-        end = prefix.end() if prefix else start
-        rest = self.raw[end : end + 1]
-        if not rest:
-            return self.fail(start, "the string is not closed before the line ends")
-        if rest == b"\\":
-            return self.fail(end, "unknown escape in a string; a backslash itself is written \\\\")
-        return self.fail(
-            end, f"control character 0x{rest[0]:02X} in a string; write it as an escape such as \\n"
-        )
-
-    def _unexpected(self, wanted: str) -> _Broken:
-        rest = self.raw[self.position : self.position + 12]
-        if not rest:
-            return self.fail(self.position, f"the line ends where {wanted} is expected")
-        hint = next((f"; {cure}" for start, cure in _CURES if rest.startswith(start)), "")
-        return self.fail(self.position, f"{wanted} is expected here{hint}")

@@ -49,7 +49,7 @@ def suspects(
             always.append(number)
         else:
             by_pattern.setdefault(id(rule.needs), (rule.needs, []))[1].append(number)
-    escaped = _ESCAPE in data if scan is None else bool((scan.at(scan.slashes + 1) == ord("u")).any())
+    escaped = _ESCAPE in data if scan is None else scan.spells
     found: dict[int, set[int]] = {}
     held: Sequence[bytes] = ()
     if always or escaped:

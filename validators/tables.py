@@ -10,11 +10,13 @@ from typing import Any
 
 from .blocks import PackedError, open_data, unpacked_name
 from .findings import printable, quoted
+from .parquet_size import parquet_size
 from .rows import MAX_ROW_BYTES, DataError, Row
 
 HUB = "hf:/"
-# Rows of a Parquet file that are held at once.
+# Rows of a Parquet file that are held at once, and about how many bytes of them.
 _BATCH = 5_000
+_BATCH_BYTES = 1 << 28
 
 
 def read_csv(path: Path) -> Iterator[Row]:
@@ -74,23 +76,47 @@ def _delimiter(path: Path) -> str:
 
 
 def read_parquet(path: Path) -> Iterator[Row]:
-    """Yield the rows of a Parquet file, a batch at a time. Raises DataError."""
-    import polars
-
+    """Yield the rows of a Parquet file, a batch at a time. Raises DataError, also for what unpacks to too much."""
+    name = printable(str(path))
+    try:
+        batch = max(1, min(_BATCH, _BATCH_BYTES // max(1, parquet_size(path).row)))
+    except DataError as error:
+        raise DataError(f"{name}: not a Parquet file that can be read: {error}") from None
     number = 0
     while True:
-        try:
-            frame = polars.scan_parquet(path).slice(number, _BATCH).collect()
-        except Exception as error:  # polars raises a family of its own for what is only a broken file
-            reason = printable(str(error)).splitlines()[0] if str(error) else type(error).__name__
-            raise DataError(
-                f"{printable(str(path))}: not a Parquet file that can be read: {reason}."
-            ) from error
-        for value in frame.iter_rows(named=True):
+        frame = _parquet_rows(path, number, batch)
+        large = frame.estimated_size() > MAX_ROW_BYTES
+        # Rows that share a long value have it each once they are Python's.
+        for value in frame.iter_rows(named=True, buffer_size=1 if large else 512):
             number += 1
+            if large and (length := _length(value)) > MAX_ROW_BYTES:
+                cure = f"It has {length:,} bytes; at most {MAX_ROW_BYTES:,} are read. Split it."
+                raise DataError(f"{name}:{number}: the row is too long. {cure}")
             yield Row(number, plain(value))
-        if len(frame) < _BATCH:
+        if len(frame) < batch:
             return
+
+
+def _parquet_rows(path: Path, first: int, count: int) -> Any:
+    """A frame of the rows from `first` on. Raises DataError."""
+    import polars
+
+    try:
+        return polars.scan_parquet(path).slice(first, count).collect()
+    except BaseException as error:  # a broken file may end polars in a panic, which is no Exception
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        reason = printable(str(error)).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{printable(str(path))}: not a Parquet file that can be read: {reason}.") from error
+
+
+def _length(value: Any) -> int:
+    """About how many bytes the texts of a row have."""
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_length, value.values()))
+    return sum(map(_length, value)) if isinstance(value, list) else 0
 
 
 def plain(value: dict[str, Any]) -> dict[str, Any]:

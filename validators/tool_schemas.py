@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .findings import kind_of, printable, quoted
-from .strict_json import join_path
+from .json_scanner import join_path
 from .suggest import did_you_mean
 
 if TYPE_CHECKING:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from typing import Literal
 
+from .arrays import ArrayError, ArrayReader
 from .blocks import PackedError, open_data, packing
 from .findings import Fault
+from .json_scanner import ScanFault
 from .parts import Checks, Part, Settings, Source, finding, lint_line, mapped, new_facts
 from .reading import (
-    ARRAY_TOO_LARGE,
     BOM,
-    MAX_ARRAY_BYTES,
     ONE_A_LINE,
     DataError,
     archive_kind,
-    array_items,
     container_of,
     hub_name,
     read_head,
     read_rows,
 )
 from .rules.subjects import Line, read_line
-from .strict_json import Decoded
+from .strict_json import SCANNABLE, Decoded
 
 Shape = Literal["lines", "packed", "table", "array", "archive", "utf-16", "spread"]
 
@@ -73,27 +72,46 @@ def lint_table(source: Source, settings: Settings) -> Part:
 
 
 def lint_array(source: Source, settings: Settings) -> Part:
-    """Lint the items of a JSON array, which is held whole."""
+    """Lint the items of a JSON array, one at a time."""
     checks = Checks(settings, source.label)
     part = checks.part(new_facts(source))
+    target, fault = settings.target, None
     try:
         with open_data(source.path) as file:
-            data = file.read(MAX_ARRAY_BYTES + 1)
+            reader = ArrayReader(file, target.max_row_bytes)
+            try:
+                for item in reader.items():
+                    line = read_line(item.line, item.raw, target, settings.input_format)
+                    if item.length is not None:
+                        line = too_long(item.line, item.raw, item.length, settings)
+                    lint_line(mapped(line, settings), checks, part, item.column - 1)
+            except ArrayError as error:
+                fault = error
+                reader.drain()
     except PackedError as error:
         return lint_fault(source, "FMT001", _broken(error), settings)
-    if len(data) > MAX_ARRAY_BYTES:
-        return lint_fault(source, "FMT016", Fault(ARRAY_TOO_LARGE, ONE_A_LINE, line=1), settings)
-    part.facts.bom = data.startswith(BOM)
-    part.facts.lines = data.count(b"\n") + (not data.endswith(b"\n"))
-    try:
-        for number, column, raw in array_items(source.path, data):
-            line = read_line(number, raw, settings.target, settings.input_format)
-            lint_line(mapped(line, settings), checks, part, column - 1)
-    except DataError:
-        # The array as a whole is broken: its one fault is found as that of one long line.
-        line = read_line(1, data.removeprefix(BOM), settings.target, settings.input_format)
-        lint_line(line, checks, part)
+    if fault is not None:
+        part = checks.part(new_facts(source))
+        line = _broken_array(source, fault, reader.size, settings)
+        lint_line(line, checks, part, 0 if line.number == 1 else fault.column - 1)
+    part.facts.bom, part.facts.lines = reader.bom, reader.lines
     return part
+
+
+def _broken_array(source: Source, fault: ArrayError, size: int, settings: Settings) -> Line:
+    """An array that is no JSON as one long line, with all its faults; in a large file with the first."""
+    if size > SCANNABLE:
+        decoded = Decoded(None, (ScanFault("invalid", 0, None, str(fault)),))
+        return Line(fault.line, b"[", decoded, settings.target, settings.input_format)
+    with open_data(source.path) as file:
+        return read_line(1, file.read().removeprefix(BOM), settings.target, settings.input_format)
+
+
+def too_long(number: int, head: bytes, length: int, settings: Settings) -> Line:
+    """A row over the cap, of which nothing is known but its length."""
+    line = Line(number, head[:64], Decoded(None, ()), settings.target, settings.input_format)
+    line.length = length
+    return line
 
 
 def lint_unreadable(source: Source, shape: Shape, settings: Settings) -> Part:

@@ -15,7 +15,7 @@ from .margins import high, low
 from .money import money
 from .runs import Run
 from .sections import Decision
-from .settings import Brought, Contender, FineTuned
+from .settings import Brought, Contender, FineTuned, Hosted
 from .table import Facts, Finding, judge, promising
 
 
@@ -107,7 +107,7 @@ def next_step(run: Run, experiment: Experiment, finding: Finding, evidence: Sequ
         return f"workbench lint {_data_files(run)}"
     if finding.reason in ("no-tuned-contender", "no-alternative"):
         wanted = finding.reason == "no-tuned-contender"
-        waiting = {c.name for c in experiment.contenders if _is_tuned(c) is wanted}
+        waiting = {c.name for c in experiment.contenders if _is_tuned(c) is wanted and not c.diagnostic}
         if waiting - {e.name for e in evidence}:
             return _again(run)  # it is in the file and has not answered
     foldable = experiment.data.path is not None and experiment.data.split.folds is None
@@ -122,7 +122,7 @@ def next_step(run: Run, experiment: Experiment, finding: Finding, evidence: Sequ
 
 
 def _is_tuned(contender: Contender) -> bool:
-    return contender.tuned if isinstance(contender, Brought) else isinstance(contender, FineTuned)
+    return contender.tuned if isinstance(contender, Brought) else isinstance(contender, FineTuned | Hosted)
 
 
 def _one_tuned(experiment: Experiment) -> str:
@@ -138,9 +138,10 @@ def _a_signal(experiment: Experiment) -> str:
 
 
 def _again(run: Run) -> str:
-    """The command that runs the experiment again, its path as seen from beside the runs folder."""
+    """The command that runs the experiment again, its path as seen from where the run folder's own path starts."""
     origin = run.origin()
-    path = os.path.relpath(origin, run.folder.parent.parent) if origin else "EXPERIMENT"
+    start = run.folder.parent.parent if run.folder.is_absolute() else "."
+    path = os.path.relpath(origin, start) if origin else "EXPERIMENT"
     return f"workbench run {'EXPERIMENT' if path.startswith('..') else path}"
 
 

@@ -95,7 +95,7 @@ def _check(answers: Mapping[str, Answers], tuned: Sequence[str], metric: str) ->
     for name in answers:
         if not re.fullmatch(NAME_PATTERN, name):
             raise AnswersError(
-                f"{name!r} names no contender: letters, digits and . _ + - only, a letter or digit first, at most 64"
+                f"{name!r} names no contender: letters a-z, digits and . _ + - only, a letter or digit first, at most 64"
             )
     for name in tuned:
         if name not in answers:

@@ -97,7 +97,7 @@ def _judge(case: Case) -> Iterator[str]:
 
 def _missing(case: Case) -> Iterator[str]:
     scored = {e.name for e in case.evidence}
-    missing = [c.name for c in case.experiment.contenders if c.name not in scored]
+    missing = [c.name for c in case.experiment.contenders if c.name not in scored and not c.diagnostic]
     if missing:
         yield f"not scored: {', '.join(missing)}"
 
@@ -128,6 +128,8 @@ def _trained_elsewhere(case: Case) -> Iterator[str]:
     for e in case.tuned:
         if e.info["kind"] == "predictions" and e.summary.usd_per_1000 is not None:
             yield f"{e.name} was tuned elsewhere: what that took counts as $0, set decision.costs.labour_usd"
+        if e.info["kind"] == "hosted" and (e.info.get("training") or {}).get("usd") is None:
+            yield f"what tuning {e.name} cost is not known and counts as $0: set its training_price"
 
 
 def _licence(case: Case) -> Iterator[str]:

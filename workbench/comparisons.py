@@ -49,6 +49,31 @@ def _one_pair(tuned: Evidence, other: Evidence, experiment: Experiment) -> dict[
     return entries
 
 
+def diagnose(
+    arms: Sequence[Evidence], evidence: Sequence[Evidence], experiment: Experiment
+) -> list[dict[str, Any]]:
+    """What separates the contenders that retrieve from the arms that explain them, on the primary metric.
+
+    oracle − retrieving: lost because the right documents were not found; retrieving − none: what the passages bring.
+    """
+    found = []
+    for arm in arms:
+        context = arm.info["settings"]["context"]
+        for other in (e for e in evidence if e.info["kind"] == "rag"):
+            pair = (arm, other) if context == "oracle" else (other, arm)
+            compared = compare(*pair, experiment)
+            if compared is None:
+                continue
+            plain = compared.as_dict()
+            difference = {
+                "estimate": plain["difference"],
+                **{k: plain[k] for k in ("interval", "p", "method")},
+            }
+            entry = {"arm": arm.name, "context": context, "against": other.name}
+            found.append({**entry, "difference": difference, "n": plain["n"]})
+    return found
+
+
 def all_pairs(evidence: Sequence[Evidence], experiment: Experiment) -> list[dict[str, Any]]:
     """b − a on the primary metric for every pair, with intervals that hold together."""
     primary = experiment.primary

@@ -15,18 +15,22 @@ from validators.assets import require
 
 from .answers import fingerprint
 from .backends import Backend, Identity, Request, open_backend
+from .backends.cached import Answers, kept
 from .backends.hf import HfBackend
-from .contenders import ContenderError, Fitted, Setting, fit, is_tuned, question
+from .choosing import choose, kept_option, no_dev, options_of, said
+from .contenders import ContenderError, Fitted, Setting, fit, is_tuned, labels_of, question
 from .contenders.fine_tuned import check_rows
 from .data import Dataset
-from .experiment import Experiment, asked_of, settings_hash
+from .experiment import Experiment, asked_of, retrieves, settings_hash
 from .forgetting import measure as measure_forgetting
+from .hosted import Purse
 from .models import weights_hash
 from .records import Prediction, Sample
-from .retrieval import Embedder, load_corpus
+from .retrieval import check_server, corpus_of, open_embedder
 from .runs import Run
-from .scoring import score_contender
-from .settings import Brought, FewShot, FineTuned, Rag
+from .scoring import Retrieved, retrieved_in, score_contender
+from .settings import PRICES, Brought, FewShot, FineTuned, Rag, several
+from .settings import Backend as BackendSettings
 from .settings import Contender as Settings
 
 Step = Callable[[int, int, str], None]
@@ -36,15 +40,29 @@ class Contest:
     """Runs contenders one after another over one dataset; backends are opened once and shared."""
 
     def __init__(
-        self, experiment: Experiment, dataset: Dataset, run: Run, step: Step, *, offline: bool = False
+        self,
+        experiment: Experiment,
+        dataset: Dataset,
+        run: Run,
+        step: Step,
+        *,
+        offline: bool = False,
+        answers: Answers | None = None,
+        purse: Purse | None = None,
     ) -> None:
         self._experiment = experiment
         self._dataset = dataset
         self._run = run
         self._step = step
         self._offline = offline
+        self._answers = answers
+        self._purse = purse or Purse()
         self._backends: dict[str, Backend] = {}
-        self._embedder = cache(lambda: Embedder(offline=offline))
+        self._embedder = cache(
+            lambda: open_embedder(
+                experiment.retrieval, run.index_folder(), base=experiment.folder, offline=offline
+            )
+        )
 
     def over(self, dataset: Dataset, run: Run) -> Contest:
         """The same contest over another data set, written elsewhere; opened backends are shared."""
@@ -56,10 +74,16 @@ class Contest:
         """Find what would stop this contender before anything is spent on the others."""
         experiment = self._experiment
         backend = self._backend(settings)
-        if isinstance(settings, Rag):
+        options = options_of(settings, experiment)
+        if len(options) > 1 and not self._dataset.dev and experiment.data.split.folds is None:
+            raise ContenderError(no_dev(settings.name, len(options)))
+        if settings.constrain and self._dataset.train:
+            labels_of(settings, self._dataset.train)
+        if retrieves(settings):
             require("qdrant_edge", "retrieval", "rag")
-            load_corpus(experiment.resolve(experiment.data.corpus or ""))
-        if (isinstance(settings, FewShot) and settings.choose == "similar") or isinstance(settings, Rag):
+            corpus_of(experiment)
+            check_server(experiment.retrieval, offline=self._offline)
+        if _embeds(settings):
             self._embedder().check()
         if isinstance(settings, FineTuned) and settings.adapter is None:
             require("peft", "training", "local")
@@ -76,22 +100,29 @@ class Contest:
         key = self._hash(settings, backend)
         before = run.contender(name)
         if before is not None and before["hash"] != key:
-            run.remove_contender(name, but_judgements=True)
+            run.remove_contender(name, but_paid=True)
             before = None
-        if before is not None and before["status"] == "success" and self._complete(name, self._dataset.test):
+        chosen = self._chosen(settings, before)
+        finished = before is not None and before["status"] == "success"
+        if finished and chosen is not None and self._complete(name, self._dataset.test):
             self._step(len(self._dataset.test), len(self._dataset.test), "kept")
             return
         info = self._info(settings, key, backend.identity() if backend else None, before)
         run.write_contender(name, info)
-        fitted = fit(settings, self._setting(backend))
+        if chosen is None:
+            chosen, info["choices"] = self._choose(settings, backend, info)
+        fitted = fit(chosen, self._setting(backend))
         info |= {"training": fitted.training, "notes": dict(fitted.notes)}
-        if backend is None:
+        if fitted.backend is not backend:
             info["model"] = _model(fitted.backend.identity())
         info["adapter"] = weights_hash(fitted.adapter) if fitted.adapter else None
         run.write_contender(name, info)
-        self._answer(name, fitted, self._dataset.test, "test")
+        self._answer(settings, fitted, self._dataset.test, "test")
         if fitted.adapter is not None and info["forgetting"] is None:
             info["forgetting"] = self._forgetting(fitted, fitted.adapter)
+        info["notes"] |= fitted.backend.notes() if isinstance(fitted.backend, HfBackend) else {}
+        if refused := fitted.backend.identity().adapted:
+            info["notes"] |= {"refused by the server": refused}
         run.write_contender(name, info | {"status": "success"})
 
     def ask(self, settings: Settings, samples: Sequence[Sample]) -> Iterator[Prediction]:
@@ -105,11 +136,22 @@ class Contest:
                 f"contender {settings.name!r} has changed since it was scored in {self._run.folder} (its settings, "
                 "backend, model or corpus). Run the experiment again."
             )
-        fitted = fit(settings, self._setting(backend))
-        requests = [
-            Request(prompt=p, references=("",)) for p in fitted.prompts([question(s) for s in samples])
-        ]
-        yield from fitted.backend.answer(requests, adapter=fitted.adapter)
+        chosen = self._chosen(settings, self._run.contender(settings.name))
+        if chosen is None or settings.diagnostic:
+            why = (
+                "was never chosen among its options"
+                if chosen is None
+                else "only explains the scores of others"
+            )
+            raise ContenderError(f"contender {settings.name!r} {why}: it answers no new questions.")
+        if retrieves(settings):
+            check_server(self._experiment.retrieval, offline=self._offline)
+        fitted = fit(chosen, self._setting(backend))
+        prompts = fitted.prompts([question(s) for s in samples])
+        requests = [Request(prompt=p, references=("",), choices=fitted.choices) for p in prompts]
+        by_id = {p.id: p for p in prompts}
+        for answer in fitted.backend.answer(requests, adapter=fitted.adapter):
+            yield fitted.read(by_id[answer.id], answer)
 
     def choose_on_dev(self) -> None:
         """Where several tuned contenders stand, score each on dev: which one is judged is chosen there."""
@@ -122,7 +164,7 @@ class Contest:
             if isinstance(settings, Brought) or info["status"] != "success" or known:
                 continue
             fitted = fit(settings, self._setting(self._backend(settings)))
-            predictions = self._answer(settings.name, fitted, self._dataset.dev, "dev")
+            predictions = self._answer(settings, fitted, self._dataset.dev, "dev")
             scores = score_contender(
                 settings.name,
                 predictions,
@@ -141,25 +183,60 @@ class Contest:
             backend.close()
         self._backends.clear()
 
-    def _answer(self, name: str, fitted: Fitted, samples: Sequence[Sample], split: str) -> list[Prediction]:
+    def _chosen(self, settings: Settings, info: dict[str, Any] | None) -> Settings | None:
+        """The contender with the options that were kept; None where they are still to be chosen on dev."""
+        return kept_option(
+            options_of(settings, self._experiment), (info or {}).get("choices"), self._experiment
+        )
+
+    def _choose(
+        self, settings: Settings, backend: Backend | None, info: dict[str, Any]
+    ) -> tuple[Settings, list[dict[str, Any]]]:
+        """Let every option answer dev and keep the best; answers on test that another option gave are forgotten."""
+        dev, options = self._dataset.dev, options_of(settings, self._experiment)
+        ranked = self._experiment.metric(self._experiment.primary).needs == "ranking"
+
+        def answers(number: int, option: Settings) -> tuple[list[Prediction], Retrieved]:
+            told = f"option {number + 1} of {len(options)}, on dev"
+            fitted = fit(option, self._setting(backend))
+            given = self._answer(option, fitted, dev, f"options/{number}", told)
+            return given, retrieved_in(fitted.prompts(self._questions(option, dev)) if ranked else (), dev)
+
+        model = str((info["model"] or {}).get("name"))
+        choice = choose(options, self._experiment, dev, answers, tokenizer=model)
+        kept = choice["options"][choice["kept"]]
+        before = (info["choices"] or [{}])[0].get("kept")
+        if before != choice["kept"] and self._run.predictions(settings.name):
+            self._run.write_predictions(settings.name, [])
+        self._step(len(dev), len(dev), f"kept: {said(kept)} ({choice['metric']} {kept['value']:.3g} on dev)")
+        return options[choice["kept"]], [choice]
+
+    def _questions(self, settings: Settings, samples: Sequence[Sample]) -> list[Sample]:
+        """What a contender may see of samples; the oracle alone sees which documents answer them."""
+        oracle = isinstance(settings, Rag) and settings.context == "oracle"
+        return [question(s, sources=oracle) for s in samples]
+
+    def _answer(
+        self, settings: Settings, fitted: Fitted, samples: Sequence[Sample], split: str, told: str = ""
+    ) -> list[Prediction]:
         """Ask what is missing, append each answer as it comes, compact into sample order at the end."""
-        run = self._run
-        prompts = fitted.prompts([question(s) for s in samples])
+        run, name = self._run, settings.name
+        prompts = fitted.prompts(self._questions(settings, samples))
+        by_id = {p.id: p for p in prompts}
         if split == "test":
             run.write_prompts(name, prompts)
         requests = [
-            Request(prompt=p, references=s.references, group=s.group)
+            Request(prompt=p, references=s.references, group=s.group, choices=fitted.choices)
             for p, s in zip(prompts, samples, strict=True)
         ]
         with run.open_predictions(name, split) as file:
             answers = {p.id: p for p in run.predictions(name, split) if p.error is None}
-            self._step(len(answers), len(samples), "")
-            for prediction in fitted.backend.answer(
-                requests, done=frozenset(answers), adapter=fitted.adapter
-            ):
+            self._step(len(answers), len(samples), told)
+            for given in fitted.backend.answer(requests, done=frozenset(answers), adapter=fitted.adapter):
+                prediction = fitted.read(by_id[given.id], given)
                 answers[prediction.id] = prediction
                 file.append(prediction)
-                self._step(len(answers), len(samples), "")
+                self._step(len(answers), len(samples), told)
         ordered = [answers[s.id] for s in samples if s.id in answers]
         run.write_predictions(name, ordered, split)
         return ordered
@@ -182,10 +259,14 @@ class Contest:
         """The contender's backend, opened when it is first needed; answers from a file need none."""
         if isinstance(settings, Brought):
             return None
-        wanted = self._experiment.backend_of(settings)
+        return self._opened(self._experiment.backend_of(settings))
+
+    def _opened(self, wanted: BackendSettings) -> Backend:
         key = settings_hash(wanted)
         if key not in self._backends:
-            self._backends[key] = open_backend(wanted, base=self._experiment.folder, offline=self._offline)
+            base, ledger = self._experiment.folder, self._run.ledger
+            opened = open_backend(wanted, base=base, offline=self._offline, ledger=ledger)
+            self._backends[key] = kept(opened, wanted, self._answers)
         return self._backends[key]
 
     def _setting(self, backend: Backend | None) -> Setting:
@@ -202,11 +283,15 @@ class Contest:
             backend=backend,
             embedder=self._embedder,
             progress=self._step,
+            open=self._opened,
+            purse=self._purse,
         )
 
     def _hash(self, settings: Settings, backend: Backend | None) -> str:
         """What this contender's answers depend on, beyond the folder's data and split."""
-        parts: list[object] = [settings.model_dump(mode="json", exclude={"name", "backend", "seeds"})]
+        left_out = {"name", "backend", "seeds", *PRICES}
+        options = options_of(settings, self._experiment)
+        parts: list[object] = [option.model_dump(mode="json", exclude=left_out) for option in options]
         if backend is not None:
             identity = backend.identity()
             asked = asked_of(self._experiment.backend_of(settings))
@@ -216,9 +301,14 @@ class Contest:
             parts += [fingerprint(self._experiment.resolve(path)) for path in settings.paths]
         if isinstance(settings, FineTuned) and settings.adapter:
             parts.append(weights_hash(self._experiment.resolve(settings.adapter)))
-        if isinstance(settings, Rag):
-            documents = load_corpus(self._experiment.resolve(self._experiment.data.corpus or ""))
+        if retrieves(settings):
+            documents = corpus_of(self._experiment).documents
             parts.append([[d.name, d.text] for d in documents])
+            # Where it is searched changes nothing that is found.
+            how = self._experiment.retrieval
+            parts.append([how.chunk_words, how.chunk_overlap])
+        if _embeds(settings):
+            parts.append(self._embedder().key)
         return settings_hash(*parts)
 
     def _info(
@@ -231,6 +321,7 @@ class Contest:
             "name": settings.name,
             "kind": settings.kind,
             "tuned": is_tuned(settings),
+            "diagnostic": settings.diagnostic,
             "backend": backend,
             "settings": settings.model_dump(mode="json"),
             "hash": key,
@@ -241,9 +332,19 @@ class Contest:
             "status": "started",
             "training": before.get("training") if before else None,
             "forgetting": before.get("forgetting") if before else None,
+            "choices": before.get("choices") if before else None,
         }
 
 
 def _model(identity: Identity) -> dict[str, Any]:
     found = {"name": identity.model, "revision": identity.revision, "sha256": identity.sha256}
     return found | ({"licence": identity.licence} if identity.licence else {})
+
+
+def _embeds(settings: Settings) -> bool:
+    """Whether the contender needs vectors: similar examples, and all retrieval but by words alone."""
+    if isinstance(settings, FewShot):
+        return "similar" in several(settings.choose)
+    if isinstance(settings, Rag) and any(several(settings.examples)):
+        return True
+    return retrieves(settings) and set(several(getattr(settings, "retriever", "bm25"))) != {"bm25"}

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from validators.examples import Example, ExampleError, Message, parse_example
+from validators.personal import without_personal
 from validators.reading import DataError, Row, read_rows, to_chat
+from validators.redaction import redact_row
 from validators.suggest import did_you_mean
 
 from .experiment import Experiment
@@ -57,10 +59,23 @@ def chat_rows(path: Path, columns: Columns | None) -> list[Row]:
 def read_files(experiment: Experiment) -> tuple[dict[str, list[Row]], dict[str, str]]:
     """All chat rows by file role, and each file's sha256. Raises DataError."""
     hashes = hash_files(experiment)
-    return {
+    rows = {
         role: chat_rows(experiment.resolve(name), experiment.data.columns)
         for role, name in experiment.data.files.items()
-    }, hashes
+    }
+    return _redacted(experiment, rows) if experiment.personal_data == "redact" else rows, hashes
+
+
+def _redacted(experiment: Experiment, rows: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
+    """The rows with placeholders for personal data; a value has the same one in all files and in the corpus."""
+    placeholders, found = experiment.placeholders, {}
+    placeholders.leave_free(json.dumps(row.value).encode() for many in rows.values() for row in many)
+    for role, many in rows.items():
+        try:
+            found[role] = [Row(row.line, redact_row(row.value, placeholders)) for row in many]
+        except ValueError as error:
+            raise DataError(f"{experiment.data.files[role]}: {error}") from None
+    return found
 
 
 def hash_files(experiment: Experiment) -> dict[str, str]:
@@ -273,7 +288,7 @@ def _lookup(example: Example, path: str, setting: str) -> Any:
                 if f"metadata.{path}" in there
                 else did_you_mean(path, there)
             )
-            known = ", ".join(there) or "none"
+            known = without_personal(", ".join(there)) or "none"
             raise DataError(f"{setting} is {path!r}, which this row lacks. It has: {known}.{guess}")
         value = value[key]
     return value

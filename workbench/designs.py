@@ -183,11 +183,16 @@ def _join(name: str, folds: Sequence[Run], into: Run, division: Division) -> Non
     if log := folds[0].training(name):
         into.write_training(name, log)
     infos = [fold.contender(name) or {} for fold in folds]
-    joined = infos[0] | {"folds": len(folds), "dev": _mean_dev(infos)}
+    choices = [
+        {"fold": n, **choice} for n, info in enumerate(infos, 1) for choice in info.get("choices") or ()
+    ]
+    joined = infos[0] | {"folds": len(folds), "dev": _mean_dev(infos), "choices": choices or None}
     if all(info.get("training") for info in infos):
         # Rows, steps and losses are the first fold's, whose log is shown; time was spent on all.
         seconds = sum(info["training"]["seconds"] for info in infos)
-        joined["training"] = infos[0]["training"] | {"seconds": seconds}
+        usd = [info["training"].get("usd") for info in infos]
+        billed = {"usd": None if None in usd else sum(usd)} if "job" in infos[0]["training"] else {}
+        joined["training"] = infos[0]["training"] | {"seconds": seconds} | billed
     into.write_contender(name, joined)
 
 

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from html import escape
 from importlib import resources
 from typing import Any
@@ -111,6 +111,23 @@ class Document:
     lead: tuple[Block, ...]
     sections: tuple[Section, ...]
     foot: str
+
+
+def masked(document: Document, mask: Callable[[str], str]) -> Document:
+    """The document with every text as `mask` gives it; charts are drawn from names and figures alone."""
+    done: Document = _masked(document, mask)
+    return done
+
+
+def _masked(value: Any, mask: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, tuple):
+        return tuple(_masked(one, mask) for one in value)
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    named = {f.name: getattr(value, f.name) for f in fields(value) if f.name != "svg"}
+    return replace(value, **{name: _masked(one, mask) for name, one in named.items()})
 
 
 # -- HTML ----------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from .experiment import Experiment, asked_of, learns
 from .records import ContenderSummary, Difference, Prediction
 from .runs import Run, RunError
 from .scoring import stored_rows
-from .settings import Brought, Contender
+from .settings import PRICES, Brought, Contender
 
 HOURS_PER_MONTH = 720
 
@@ -43,6 +43,10 @@ class Evidence:
     seed_scores: tuple[dict[str, Any], ...] = ()
     seed_predictions: tuple[list[Prediction], ...] = ()
     training_seconds: float = 0.0
+    training_usd: float = 0.0
+    """What a provider billed for its trainings; its time is not ours to pay."""
+    hosting_usd_per_hour: float = 0.0
+    """The provider's fee for a deployed model."""
     folds: tuple[int, ...] = ()
     """The fold of each sample, where another fit answered each fold; else empty."""
 
@@ -71,11 +75,15 @@ class Evidence:
         return list(self.scores["groups"])
 
 
-def gather(run: Run, experiment: Experiment) -> list[Evidence]:
-    """Every contender of the experiment that has answered and been scored, in the experiment's order."""
+def gather(run: Run, experiment: Experiment, *, diagnostic: bool = False) -> list[Evidence]:
+    """Every contender of the experiment that has answered and been scored, in the experiment's order.
+
+    Those that only explain the others' scores (an oracle has seen what no user would have) are no evidence
+    for a verdict: with `diagnostic` they come instead.
+    """
     found = []
     fold_of = {sample: fold for fold, ids in enumerate(run.folds()) for sample in ids}
-    for settings in experiment.contenders:
+    for settings in (c for c in experiment.contenders if c.diagnostic is diagnostic):
         info, scores = run.contender(settings.name), run.scores(settings.name)
         if (
             info is None
@@ -104,7 +112,7 @@ def gather(run: Run, experiment: Experiment) -> list[Evidence]:
                 seed_scores=tuple(seed_scores),
                 seed_predictions=answers,
                 folds=tuple(fold_of[i] for i in scores["ids"]) if fold_of and learns(settings) else (),
-                training_seconds=sum(map(_training_seconds, (p.contender(settings.name) for p in places))),
+                **_trainings([(place.contender(settings.name) or {}).get("training") for place in places]),
             )
         )
     return found
@@ -133,8 +141,15 @@ def pooled_seeds(rows: Sequence[Rows]) -> Rows:
     )
 
 
-def _training_seconds(info: dict[str, Any] | None) -> float:
-    return ((info or {}).get("training") or {}).get("seconds") or 0.0
+def _trainings(summaries: Sequence[dict[str, Any] | None]) -> dict[str, float]:
+    """What all trainings of a contender took: seconds here, USD and an hour's hosting at a provider."""
+    done = [s for s in summaries if s]
+    ours, theirs = [s for s in done if "job" not in s], [s for s in done if "job" in s]
+    return {
+        "training_seconds": sum(s.get("seconds") or 0.0 for s in ours),
+        "training_usd": sum(s.get("usd") or 0.0 for s in theirs),
+        "hosting_usd_per_hour": max((s.get("hosting_usd_per_hour") or 0.0 for s in theirs), default=0.0),
+    }
 
 
 def as_asked(info: dict[str, Any], settings: Contender, experiment: Experiment) -> bool:
@@ -143,7 +158,7 @@ def as_asked(info: dict[str, Any], settings: Contender, experiment: Experiment) 
         asked = asked_of(experiment.backend_of(settings))
         if any(info["backend"].get(key) != value for key, value in asked.items()):
             return False
-    unimportant = {"name", "backend"}
+    unimportant = {"name", "backend", *PRICES}
     try:
         # Read as the file's are: a run of before has the defaults of settings that came later.
         before = type(settings).model_validate({**info["settings"], "name": settings.name})

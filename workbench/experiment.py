@@ -9,8 +9,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -20,8 +21,30 @@ from metrics import METRICS, Metric
 from .experiment_file import ExperimentError as ExperimentError
 from .experiment_file import Place, faults, guess, parse_yaml
 from .experiment_file import read_text as read_text
-from .sections import Data, Decision, Judge, LearningCurve, Lint, Metrics
-from .settings import Backend, Brought, Contender, FewShot, FineTuned, HfBackend, Name, Part, Rag
+from .hosted_price import at_tuned_price
+from .sections import Data, Decision, Judge, LearningCurve, Lint, Metrics, Retrieval
+from .settings import (
+    Backend,
+    Brought,
+    Contender,
+    FewShot,
+    FineTuned,
+    HfBackend,
+    Hosted,
+    Name,
+    OpenAIBackend,
+    Part,
+    Rag,
+    several,
+)
+
+if TYPE_CHECKING:
+    from validators.redaction import Placeholders
+
+_CHANGES_NO_ANSWER: Final = {
+    *("price", "cached_price", "budget_usd", "budget_tokens"),
+    *("api_key_env", "api_key_file", "concurrency", "timeout_seconds"),
+}
 
 Task = Literal["classification", "extraction", "qa", "generation", "tools"]
 
@@ -34,6 +57,9 @@ TASK_METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "tools": ("tool_call_match", ("json_valid", "perplexity")),
 }
 
+# Shown beside them where it is known which documents a contender should have found.
+RANKED = ("recall_at_k", "mrr", "ndcg")
+
 LOCAL: Final[dict[str, Backend]] = {"local": HfBackend(kind="hf", model="smollm2-135m-instruct")}
 
 
@@ -44,6 +70,7 @@ class Experiment(Part):
     task: Task = "generation"
     data: Data
     lint: Lint = Lint()
+    retrieval: Retrieval = Retrieval()
     backends: Annotated[dict[Name, Backend], Field(min_length=1)] = LOCAL
     contenders: Annotated[tuple[Contender, ...], Field(min_length=1)]
     metrics: Metrics = Metrics()
@@ -52,6 +79,8 @@ class Experiment(Part):
     ratings: str | None = None
     """People's ratings (CSV or JSONL), for `metrics: human` and to check the judge against."""
     learning_curve: LearningCurve | None = None
+    personal_data: Literal["stop", "redact", "send"] = "stop"
+    """Where data would go to a server elsewhere: stop, put placeholders in its place everywhere, or send it."""
     _folder: Path = PrivateAttr(default=Path())
 
     @model_validator(mode="after")
@@ -83,12 +112,50 @@ class Experiment(Part):
                     f"contender {name!r} is tuned here, so its backend must be a local one (kind: hf); "
                     "answers of a model tuned elsewhere come in as kind: predictions",
                 )
-            if isinstance(contender, Rag) and self.data.corpus is None:
+            elif isinstance(contender, Hosted):
+                yield from ((place, told) for told in self._unhostable(contender))
+            if retrieves(contender) and self.data.corpus is None:
                 yield place, f"contender {name!r} retrieves, but data.corpus names no documents"
-            if self.data.path is None and self.data.train is None and learns(contender):
+            if self.data.path is None and self.data.train is None and needs_train(contender):
                 yield place, f"contender {name!r} learns from training rows, but data names only test"
+            yield from ((place, told) for told in self._unaskable(contender))
         yield from self._unmeasurable()
         yield from self._undrawable()
+
+    def _unaskable(self, contender: Contender) -> Iterator[str]:
+        """Options of one contender that nothing could answer, or choose from."""
+        name = contender.name
+        if isinstance(contender, Rag) and contender.context == "oracle" and self.data.sources is None:
+            yield f"contender {name!r} shows the documents that answer: data.sources must say where a row names them"
+        if isinstance(contender, Brought) and contender.constrain:
+            yield f"contender {name!r} was answered elsewhere: its answers cannot be held to labels now"
+        if not chooses(contender):
+            return
+        if self.data.dev is None and self.data.split.dev == 0:
+            yield (
+                f"contender {name!r} has options to choose from on dev, but there is none: set data.split.dev (0.1 is "
+                "usual), or leave one value of each option"
+            )
+        if self.metric(self.primary).needs == "rating":
+            yield (
+                f"contender {name!r} has options to choose from on dev, by the primary metric, but {self.primary} rates "
+                "only when all answers are in: leave one value of each option, or decide by another metric"
+            )
+
+    def _unhostable(self, contender: Hosted) -> Iterator[str]:
+        """Why a provider cannot tune this contender, or what it answers cannot be billed."""
+        backend = self.backends[contender.backend or next(iter(self.backends))]
+        name = contender.name
+        if not isinstance(backend, OpenAIBackend):
+            yield f"contender {name!r} is tuned by a provider, so its backend must be one (kind: openai)"
+            return
+        if backend.api_version is not None and backend.base_url is None:
+            yield f"contender {name!r}: api_version is Azure's, which needs base_url (https://RESOURCE.openai.azure.com)"
+        if backend.budget_usd is not None and at_tuned_price(backend, contender).price is None:
+            yield (
+                f"contender {name!r}: its backend has a budget, but what the tuned model's tokens cost is not known: give "
+                "the contender price: [prompt, completion]"
+            )
 
     def _undrawable(self) -> Iterator[tuple[Place, str]]:
         """What cannot be trained again: from several seeds, or on parts of the training split."""
@@ -165,14 +232,24 @@ class Experiment(Part):
         """A path of the experiment file, relative to that file."""
         return Path(os.path.normpath(self._folder / Path(path).expanduser()))
 
+    @cached_property
+    def placeholders(self) -> Placeholders:
+        """Which personal value stands behind which placeholder, where `personal_data` is redact."""
+        from validators.redaction import Placeholders
+
+        return Placeholders()
+
     @property
     def folder(self) -> Path:
         """The folder of the experiment file."""
         return self._folder
 
     def backend_of(self, contender: Contender) -> Backend:
-        """The backend settings of a contender: the one it names, else the first."""
-        return self.backends[contender.backend or next(iter(self.backends))]
+        """The backend settings of a contender: the one it names, else the first; a tuned model's tokens at their price."""
+        backend = self.backends[contender.backend or next(iter(self.backends))]
+        if isinstance(contender, Hosted) and isinstance(backend, OpenAIBackend):
+            return at_tuned_price(backend, contender)
+        return backend
 
     @property
     def primary(self) -> str:
@@ -182,8 +259,11 @@ class Experiment(Part):
     @property
     def metric_names(self) -> tuple[str, ...]:
         """All metrics, the primary first, none twice."""
-        also = self.metrics.also if self.metrics.also is not None else TASK_METRICS[self.task][1]
-        return tuple(dict.fromkeys((self.primary, *also)))
+        ranked = self.data.sources is not None and any(map(retrieves, self.contenders))
+        usual = (*TASK_METRICS[self.task][1], *(RANKED if ranked else ()))
+        return tuple(
+            dict.fromkeys((self.primary, *(usual if self.metrics.also is None else self.metrics.also)))
+        )
 
     def metric(self, name: str) -> Metric:
         """A metric's entry: of the table, or the experiment's own."""
@@ -220,12 +300,32 @@ class Experiment(Part):
 
 
 def learns(contender: Contender) -> bool:
+    """Whether a contender is fitted on rows: trained on them, shown some of them, or chosen by them."""
+    return needs_train(contender) or chooses(contender)
+
+
+def needs_train(contender: Contender) -> bool:
     """Whether a contender needs training rows."""
     return (
         isinstance(contender, FewShot)
+        or contender.constrain is not None
+        or isinstance(contender, Hosted)
         or (isinstance(contender, FineTuned) and contender.adapter is None)
-        or (isinstance(contender, Rag) and contender.examples > 0)
+        or (isinstance(contender, Rag) and max(several(contender.examples)) > 0)
     )
+
+
+def chooses(contender: Contender) -> bool:
+    """Whether a contender has options, of which dev keeps the best."""
+    listed = (getattr(contender, name, None) for name in ("examples", "choose", "top_k", "retriever"))
+    return len(getattr(contender, "systems", None) or ()) > 1 or any(len(several(one)) > 1 for one in listed)
+
+
+def retrieves(contender: Contender) -> bool:
+    """Whether passages of the corpus stand in a contender's prompts."""
+    if isinstance(contender, FineTuned):
+        return contender.with_ == "rag"
+    return isinstance(contender, Rag) and contender.context != "none"
 
 
 def read_schema(path: Path) -> dict[str, Any]:
@@ -242,8 +342,8 @@ def read_schema(path: Path) -> dict[str, Any]:
 
 
 def asked_of(backend: Backend) -> dict[str, Any]:
-    """A backend's settings without what changes no answer: a price, a key's name, how many at once."""
-    return backend.model_dump(mode="json", exclude={"price", "cached_price", "api_key_env", "concurrency"})
+    """A backend's settings without what changes no answer: prices, budgets, keys, how many at once and how long."""
+    return backend.model_dump(mode="json", exclude=_CHANGES_NO_ANSWER)
 
 
 def settings_hash(*parts: object) -> str:

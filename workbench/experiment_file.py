@@ -33,7 +33,7 @@ WORDS = {
     "tuple_type": "a list is needed",
     "too_short": "at least one is needed",
     "invalid_key": "a key must be text",
-    "string_pattern_mismatch": "a name has letters, digits and . _ + - only, starts with a letter or digit, "
+    "string_pattern_mismatch": "a name has letters a-z, digits and . _ + - only, starts with a letter or digit, "
     "and has at most 64 characters",
 }
 
@@ -189,7 +189,8 @@ def _found(fault: ErrorDetails) -> str:
 
 def _keys_at(model: type[BaseModel], location: Place) -> list[str]:
     """The keys the schema allows at a pydantic location, for did-you-mean."""
-    return sorted({key for part in _models_in(_at(model, location)) for key in part.model_fields})
+    parts = _models_in(_at(model, location))
+    return sorted({field.alias or key for part in parts for key, field in part.model_fields.items()})
 
 
 def _at(model: type[BaseModel], location: Place) -> Any:

@@ -251,6 +251,7 @@ def _judgement(
         completion_tokens=_int(_sum(replies, lambda r: r.completion_tokens)),
         seconds=_sum(replies, lambda r: r.seconds),
         usd=_sum(replies, lambda r: r.usd),
+        reused=all(r.reused for r in replies) or None if replies else None,
         reason=reason,
         error=error,
     )

@@ -15,6 +15,7 @@ from statistics import fmean
 import msgspec
 
 from .backends import DRAWING, Backend, open_backend
+from .backends.cached import Answers, kept
 from .contenders import is_tuned
 from .experiment import Experiment
 from .judge import JUDGE_TOKENS, RUBRIC, Judge, put, questions
@@ -33,13 +34,19 @@ def check_ratings(experiment: Experiment, run: Run, *, offline: bool = False) ->
     Raises RatingsError, BackendError, AssetError.
     """
     if judges(experiment):
-        _judge_of(experiment, offline=offline)[1].close()
+        _judge_of(experiment, run, offline=offline)[1].close()
     if experiment.ratings is not None:
         people(run, experiment)
 
 
 def judge_run(
-    experiment: Experiment, run: Run, places: Sequence[tuple[Run, str]], step: Step, *, offline: bool = False
+    experiment: Experiment,
+    run: Run,
+    places: Sequence[tuple[Run, str]],
+    step: Step,
+    *,
+    offline: bool = False,
+    answers: Answers | None = None,
 ) -> None:
     """Judge every answer of the contenders in `places` (with their names); judgements are kept as they come.
 
@@ -47,7 +54,7 @@ def judge_run(
     """
     if not judges(experiment):
         return
-    judge, backend = _judge_of(experiment, offline=offline)
+    judge, backend = _judge_of(experiment, run, offline=offline, answers=answers)
     samples = {s.id: s for s in run.samples()}
     try:
         for place, name in places:
@@ -64,6 +71,7 @@ def judge_dev(
     step: Step,
     *,
     offline: bool = False,
+    answers: Answers | None = None,
 ) -> None:
     """Judge the dev answers of several tuned contenders: which of them is judged on test is chosen there.
 
@@ -74,7 +82,7 @@ def judge_dev(
     fitted = [(n, [(p, dev) for p, dev in places if p.predictions(n, "dev")]) for n in names]
     if experiment.primary != "judge" or not any(there for _, there in fitted):
         return
-    judge, backend = _judge_of(experiment, offline=offline)
+    judge, backend = _judge_of(experiment, run, offline=offline, answers=answers)
     alone = msgspec.structs.replace(judge, mode="pointwise", against=None)
     try:
         for name, there in fitted:
@@ -132,7 +140,7 @@ def held_against(experiment: Experiment) -> str | None:
     """The contender that the others are held against; None where answers are judged alone."""
     if experiment.judge is None or experiment.judge.mode == "pointwise":
         return None
-    untuned = [c.name for c in experiment.contenders if not is_tuned(c)]
+    untuned = [c.name for c in experiment.contenders if not is_tuned(c) and not c.diagnostic]
     return experiment.judge.against or (untuned or [experiment.contenders[0].name])[0]
 
 
@@ -165,10 +173,13 @@ def judges(experiment: Experiment) -> bool:
     return experiment.judge is not None and "judge" in experiment.metric_names
 
 
-def _judge_of(experiment: Experiment, *, offline: bool) -> tuple[Judge, Backend]:
+def _judge_of(
+    experiment: Experiment, run: Run, *, offline: bool, answers: Answers | None = None
+) -> tuple[Judge, Backend]:
     assert experiment.judge is not None
     settings = judge_backend(experiment)
-    backend = open_backend(settings, base=experiment.folder, offline=offline)
+    opened = open_backend(settings, base=experiment.folder, offline=offline, ledger=run.ledger)
+    backend = kept(opened, settings, answers)
     judge = Judge(
         mode=experiment.judge.mode,
         rubric=experiment.judge.rubric or RUBRIC,

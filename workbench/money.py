@@ -84,7 +84,7 @@ def money(tuned: Evidence, other: Evidence, experiment: Experiment) -> Money:
     decision = experiment.decision
     training, evaluation = _training(tuned, decision), _evaluation(tuned)
     fixed = decision.costs.data_usd + decision.costs.labour_usd + training + evaluation
-    hosting = decision.costs.hosting_usd_per_hour * HOURS_PER_MONTH
+    hosting = _hosting(tuned, decision) * HOURS_PER_MONTH
     worth = _worth(tuned, other, experiment)
     value = None if worth is None else worth.usd_per_unit * _gap(tuned, other, worth.metric)
     if tuned.usd is None or other.usd is None:
@@ -119,8 +119,15 @@ def surely_cheaper(bills: Iterable[Money]) -> bool:
 
 
 def _training(tuned: Evidence, decision: Decision) -> float:
-    """USD of every training: all seeds, all folds."""
-    return tuned.training_seconds * decision.costs.gpu_usd_per_hour / 3600
+    """USD of every training: all seeds, all folds, here or at a provider."""
+    return tuned.training_usd + tuned.training_seconds * decision.costs.gpu_usd_per_hour / 3600
+
+
+def _hosting(tuned: Evidence, decision: Decision) -> float:
+    """USD an hour: as the experiment says, else the provider's fee."""
+    costs = decision.costs
+    named = "hosting_usd_per_hour" in costs.model_fields_set
+    return costs.hosting_usd_per_hour if named else tuned.hosting_usd_per_hour
 
 
 def _evaluation(tuned: Evidence) -> float:

@@ -22,7 +22,7 @@ from .means import Means, Speed, means_of
 from .odds import PLANNED_DISCORDANT
 from .plan_contender import ContenderPlan, plan_brought, plan_contender
 from .records import Sample
-from .settings import Brought, HfBackend
+from .settings import Brought, HfBackend, Hosted
 
 # Beyond this many test samples the margin is too small for any test.
 MOST_SAMPLES = 10_000_000
@@ -254,7 +254,11 @@ def _ask_for_prices(experiment: Experiment, planned: Sequence[ContenderPlan], bu
         backend = experiment.backend_of(contender)
         name = contender.backend or next(iter(experiment.backends))
         price = f"backends.{name}.price: [prompt, completion] (USD per million tokens of {backend.model}; [0, 0]: free)"
-        if not isinstance(backend, HfBackend):
+        if isinstance(contender, Hosted):
+            cures[
+                f"set price: [prompt, completion] and training_price (USD per million tokens) beside {contender.name}"
+            ] = None
+        elif not isinstance(backend, HfBackend):
             cures[f"set {price}"] = None
         elif "gpu_usd_per_hour" not in experiment.decision.costs.model_fields_set:
             cures["set decision.costs.gpu_usd_per_hour (this machine's hour; 0: free)"] = None

@@ -5,22 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from datetime import date
+from itertools import cycle, islice
 from statistics import fmean
+
+import msgspec
 
 from validators.encoding import encode
 from validators.examples import Message
 from validators.tokens import TokenizerError
 
 from .backends import cost_usd
+from .choosing import options_of
 from .contenders import is_tuned, with_system
 from .data import Dataset, Division
 from .estimates import answering_bytes, seconds_to_answer, seconds_to_train, training_bytes
-from .experiment import Experiment
+from .experiment import Experiment, retrieves
+from .hosted import Bill, training_bill
 from .means import Means, count_prompt
 from .records import Sample
-from .retrieval import chunk, load_corpus
-from .settings import Brought, FewShot, FineTuned, HfBackend, Rag
+from .retrieval import chunk, corpus_of
+from .settings import Brought, FewShot, FineTuned, HfBackend, Hosted, OpenAIBackend, Rag, one
 from .settings import Contender as Settings
 
 # The mean of this many rows or passages is near enough; a corpus can hold a million.
@@ -38,7 +43,7 @@ class TrainingPlan:
     """
 
     rows: int
-    steps: int
+    steps: int | None
     tokens: int | None = None
     trained_tokens: int | None = None
     truncated_rows: int | None = None
@@ -94,14 +99,19 @@ def plan_contender(
     dataset, folds = division.fits[0], len(division.fits)
     curve = _curve_shares(settings, experiment, division)
     seeds = settings.seeds if isinstance(settings, FineTuned) else 1
-    asked = [(division.whole.test, seeds + len(curve))]
-    if isinstance(settings, FineTuned) and sum(map(is_tuned, experiment.contenders)) > 1:
-        asked.append((dataset.dev, folds))  # which of several tuned contenders is judged is chosen there
-    requests = sum(times * len(samples) for samples, times in asked)
-    prompts: list[float] = []
-    for samples, times in asked:
-        prompts += times * _prompt_tokens(settings, experiment, dataset, samples, means)
-    notes = means.notes
+    options, notes = options_of(settings, experiment), means.notes
+    counted = [_prompt_tokens(o, experiment, dataset, division.whole.test, means) for o in options]
+    # Which option is kept is not known yet: the longest prompts are planned for.
+    prompts = (seeds + len(curve)) * max(counted, key=sum)
+    requests = (seeds + len(curve)) * len(division.whole.test)
+    tried: Sequence[Settings] = options if len(options) > 1 else ()
+    if isinstance(settings, FineTuned | Hosted) and sum(map(is_tuned, experiment.contenders)) > 1:
+        tried = options  # which of several tuned contenders is judged is chosen on dev
+    for option in tried:
+        prompts += folds * _prompt_tokens(option, experiment, dataset, dataset.dev, means)
+        requests += folds * len(dataset.dev)
+    if len(options) > 1:
+        notes += (f"{len(options)} options are tried on {len(dataset.dev)} dev samples, the best is kept",)
     if refused := requests - len(prompts):
         notes += (f"the chat template refuses {refused} of {requests} prompts: their answers will be errors",)
     new = None if means.model_free else backend.max_new_tokens
@@ -113,7 +123,7 @@ def plan_contender(
         prompt_tokens=fmean(prompts) if prompts else None,
         completion_tokens=new,
         total_tokens=round(sum(prompts)) + (new or 0) * len(prompts),
-        exact=means.exact and not isinstance(settings, FewShot | Rag),
+        exact=means.exact and not isinstance(settings, FewShot | Rag) and not retrieves(settings),
         minutes=0.0 if means.model_free else None,
         memory_gb=None,
         usd=0.0 if means.model_free else cost_usd(backend, round(sum(prompts)), (new or 0) * len(prompts)),
@@ -124,6 +134,11 @@ def plan_contender(
     if isinstance(settings, FineTuned) and settings.adapter is None:
         training = _training(settings, experiment, dataset, means)
         planned = replace(planned, training=_times(training, folds * seeds + sum(curve)))
+    if isinstance(settings, Hosted):
+        bill = _bill(settings, experiment, dataset)
+        planned = replace(
+            planned, training=_times(_as_training(bill), folds), notes=(*planned.notes, *bill.lines)
+        )
     return planned
 
 
@@ -211,16 +226,21 @@ def _prompt_tokens(
         return fmean(known) if known else 0.0
 
     extra = 0.0
-    if isinstance(settings, FewShot | Rag) and settings.examples:
-        extra = settings.examples * added(_with_shot(messages, s) for s in dataset.train[:MEASURED])
-    if isinstance(settings, Rag):
-        documents = load_corpus(experiment.resolve(experiment.data.corpus or ""))
-        passages = islice((piece.text for d in documents for piece in chunk(d)), MEASURED)
+    shots = one(settings.examples) if isinstance(settings, FewShot | Rag) else 0
+    if shots:
+        extra = shots * added(_with_shot(messages, s) for s in dataset.train[:MEASURED])
+    if isinstance(settings, Rag | FineTuned) and retrieves(settings):
         # The examples shown bring passages of their own.
-        extra += (
-            settings.top_k * (1 + settings.examples) * added(_with_passage(messages, p) for p in passages)
-        )
+        shown = added(_with_passage(messages, p) for p in _passages(experiment))
+        extra += one(settings.top_k) * (1 + shots) * shown
     return [n + extra for _, n in own]
+
+
+def _passages(experiment: Experiment) -> list[str]:
+    """The first passages of the corpus, for their mean length. Raises CorpusError."""
+    documents, how = corpus_of(experiment).documents, experiment.retrieval
+    pieces = (piece.text for d in documents for piece in chunk(d, how.chunk_words, how.chunk_overlap))
+    return list(islice(pieces, MEASURED))
 
 
 def _with_shot(messages: Messages, shot: Sample) -> Messages:
@@ -246,6 +266,14 @@ def _with_passage(messages: Messages, passage: str) -> Messages:
 def _training(settings: FineTuned, experiment: Experiment, dataset: Dataset, means: Means) -> TrainingPlan:
     """Rows, steps and tokens as the trainer would see them; time and memory from the model's size."""
     examples = [dataset.conversations[s.id] for s in dataset.train if s.id in dataset.conversations]
+    if settings.with_ is not None:
+        beside = settings.top_k - 1 if settings.distractors is None else settings.distractors
+        passages = cycle(_passages(experiment))
+        contexts = ("\n\n".join(islice(passages, 1 + beside)) for _ in examples)
+        examples = [
+            msgspec.structs.replace(e, messages=_with_passage(e.messages, context))
+            for e, context in zip(examples, contexts, strict=True)
+        ]
     steps = max(1, math.ceil(math.ceil(len(examples) / settings.batch_size) * settings.epochs))
     planned = TrainingPlan(rows=len(examples), steps=steps)
     if means.tokenizer is None or not examples:
@@ -280,6 +308,29 @@ def _training(settings: FineTuned, experiment: Experiment, dataset: Dataset, mea
         return planned
     seconds = seconds_to_train(means.size, means.speed, tokens=tokens, steps=steps)
     return replace(planned, minutes=seconds / 60, usd=hours_usd(seconds, experiment))
+
+
+def _bill(settings: Hosted, experiment: Experiment, dataset: Dataset) -> Bill:
+    """What a provider would bill for one training. Raises HostedError for a model that ends."""
+    backend = experiment.backend_of(settings)
+    assert isinstance(backend, OpenAIBackend), "the experiment file is checked for it"
+    train, dev = (
+        [dataset.conversations[s.id] for s in split if s.id in dataset.conversations]
+        for split in (dataset.train, dataset.dev)
+    )
+    return training_bill(settings, backend, train, dev, today=date.today(), offline=True)
+
+
+def _as_training(bill: Bill) -> TrainingPlan:
+    """A provider's training: it tells neither steps nor time beforehand."""
+    cost = bill.cost
+    return TrainingPlan(
+        rows=cost.examples,
+        steps=None,
+        tokens=cost.billable_tokens,
+        trained_tokens=cost.epochs * cost.trained,
+        usd=bill.usd,
+    )
 
 
 def _from_first_trained(mask: Sequence[int]) -> int:

@@ -73,8 +73,9 @@ def _trainings(plan: Plan) -> Iterator[str]:
         )
         times = "" if t.trainings == 1 else f" · {t.trainings:,.3g} of these in all"
         cut = f", {_count(t.truncated_rows, 'row')} cut at max_length" if t.truncated_rows else ""
+        steps = "" if t.steps is None else f"{_count(t.steps, 'step')}, "
         yield (
-            f"training  {c.name}: {_count(t.rows, 'row')}, {_count(t.steps, 'step')}, {tokens}{cut}{times} · "
+            f"training  {c.name}: {_count(t.rows, 'row')}, {steps}{tokens}{cut}{times} · "
             f"{_time(t.minutes)} · {_memory(t.memory_gb)} · {_usd(t.usd)}"
         )
 

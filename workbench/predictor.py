@@ -13,6 +13,7 @@ from typing import Any
 from validators.examples import ExampleError, Message, parse_example
 from validators.reading import DataError, read_rows
 
+from .backends.cached import open_answers
 from .contest import Contest
 from .data import divide, read_files, without
 from .designs import fit_places, replicas
@@ -76,13 +77,14 @@ class Winner:
                 f"{self.settings.name} answers as it was fitted for the first of {len(division.folds)} folds"
             )
             print(told, file=sys.stderr)
-        contest = Contest(self.experiment, dataset, place, step, offline=self.offline)
-        try:
-            for done, answer in enumerate(contest.ask(first, samples), 1):
-                yield answer
-                step(done, len(samples), "")
-        finally:
-            contest.close()
+        with open_answers(self.experiment, self.run) as answers:
+            contest = Contest(self.experiment, dataset, place, step, offline=self.offline, answers=answers)
+            try:
+                for done, answer in enumerate(contest.ask(first, samples), 1):
+                    yield answer
+                    step(done, len(samples), "")
+            finally:
+                contest.close()
 
 
 def predict_text(
@@ -153,7 +155,10 @@ def _experiment(run: Run, path: Path | None) -> Experiment:
         raise PredictError(
             f"{run.folder} does not know where its experiment file lies; name it with --experiment."
         )
-    return Experiment.parse(text, path=origin)
+    experiment = Experiment.parse(text, path=origin)
+    # The flag of the run counts, not only its file: what was redacted then is redacted now.
+    told = run.meta().get("personal_data", experiment.personal_data)
+    return experiment.model_copy(update={"personal_data": told})
 
 
 def _choice(run: Run) -> str:

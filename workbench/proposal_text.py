@@ -17,6 +17,8 @@ from .sections import Columns
 
 # With fewer rows, a fifth of them decides too little.
 FEW_ROWS = 600
+# With fewer, their dev split tells options apart by chance alone.
+ROWS_TO_CHOOSE = 200
 
 _PLAIN = re.compile(r"(?:\.\./)*[A-Za-z][A-Za-z0-9_-]*(?:[./ ][A-Za-z0-9_-]+)*")
 
@@ -90,10 +92,12 @@ def _backends(p: Proposal) -> Iterator[str]:
 
 def _contenders(p: Proposal) -> Iterator[str]:
     untuned = [("zero-shot", "kind: prompting")]
-    untuned.append(("few-shot", f"kind: few-shot, examples: {p.shots}, choose: similar"))
+    untuned.append(("few-shot", f"kind: few-shot, examples: {_shots(p)}, choose: similar"))
     if p.corpus:
         untuned.append(("rag", "kind: rag, top_k: 4, retriever: hybrid"))
     yield "contenders:"
+    if _shots(p).startswith("["):
+        yield _comment("examples: both numbers are tried on dev, the better one answers test", indent="  ")
     if p.reasons.get("system"):
         yield _comment(p.reasons["system"], indent="  ")
     for name, settings in untuned:
@@ -110,6 +114,12 @@ def _contenders(p: Proposal) -> Iterator[str]:
     yield _comment(
         "- {name: today, kind: predictions, path: answers.jsonl}  # answers made elsewhere", indent="  "
     )
+
+
+def _shots(p: Proposal) -> str:
+    """How many examples to show: a choice for dev where a tenth of the rows can tell."""
+    half = p.shots // 2
+    return f"[{half}, {p.shots}]" if half and p.rows >= ROWS_TO_CHOOSE else str(p.shots)
 
 
 def _metrics(p: Proposal) -> Iterator[str]:

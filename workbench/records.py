@@ -14,6 +14,7 @@ SCHEMAS = {
     "cost": "workbench.cost/1",
     "splits": "workbench.splits/1",
     "contender": "workbench.contender/1",
+    "job": "workbench.job/1",
     "scores": "workbench.scores/1",
     "comparison": "workbench.comparisons/1",
     "verdict": "workbench.verdict/1",
@@ -21,6 +22,7 @@ SCHEMAS = {
 # What every file of a kind holds, of whatever version.
 NEEDED = {
     "contender": ("name", "kind", "tuned", "backend", "settings", "status"),
+    "job": ("key", "mark", "model", "status", "train"),
     "scores": ("ids", "groups", "metrics", "operations"),
 }
 
@@ -78,10 +80,18 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float | None = None
     cached_tokens: int | None = None
     usd: float | None = None
+    attempts: int | None = None
+    """Requests that a server was sent for it."""
+    logprob: float | None = None
+    """Mean natural log-probability of the answer's tokens, where the backend was asked for it."""
     finish_reason: str | None = None
     reference_nats: float | None = None
     reference_tokens: int | None = None
     reference_bytes: int | None = None
+    reused: bool | None = None
+    """True where a kept answer to the same request stands here: its cost and time are those of when it was asked."""
+    citations: tuple[str, ...] | None = None
+    """The documents that the answer named as its sources, where it was asked for them."""
     error: str | None = None
 
 
@@ -104,6 +114,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     completion_tokens: int | None = None
     seconds: float | None = None
     usd: float | None = None
+    reused: bool | None = None
     reason: str | None = None
     error: str | None = None
 

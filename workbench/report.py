@@ -10,15 +10,31 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from validators.redaction import Placeholders
+
 from . import card as words
-from .document import Beside, Block, Card, Cell, Document, Figure, Section, Table, Text, html, markdown
+from .document import (
+    Beside,
+    Block,
+    Card,
+    Cell,
+    Document,
+    Figure,
+    Section,
+    Table,
+    Text,
+    html,
+    markdown,
+    masked,
+)
 from .experiment import Experiment, ExperimentError
 from .records import ContenderSummary, Verdict
+from .report_choices import choice_blocks, diagnostic_blocks
 from .report_facts import data_blocks, measured_blocks
 from .report_figures import figures
 from .report_harm import harm_blocks
 from .report_money import money_rows
-from .report_samples import sample_blocks
+from .report_samples import Mask, sample_blocks
 from .runs import Run
 
 Scores = dict[str, dict[str, Any]]
@@ -32,25 +48,39 @@ _STATUS = {
 }
 
 
-def write_report(run: Run) -> tuple[Path, Path]:
-    """Write report.html and report.md into the run folder and return their paths. Raises RunError."""
-    document = report(run)
-    return run.write_report("html", html(document)), run.write_report("md", markdown(document))
+def write_report(run: Run, *, redact: bool = False) -> tuple[Path, Path]:
+    """Write report.html and report.md into the run folder and return their paths. Raises RunError.
+
+    With `redact` personal data is masked, and the files are report.redacted.html and .md.
+    """
+    mask = Placeholders().redact if redact else str
+    document, kind = report(run, mask), "redacted." if redact else ""
+    if redact:
+        document = masked(document, mask)
+    return run.write_report(f"{kind}html", html(document)), run.write_report(f"{kind}md", markdown(document))
 
 
-def report(run: Run) -> Document:
-    """What the report says, before it becomes HTML or Markdown. Raises RunError for a damaged folder."""
+def report(run: Run, mask: Mask = str) -> Document:
+    """What the report says, before it becomes HTML or Markdown. Raises RunError for a damaged folder.
+
+    `mask` is what texts go through before they are cut.
+    """
     meta, verdict = run.meta(), run.verdict()
-    scores = {name: found for name in run.contenders() if (found := run.scores(name)) is not None}
+    racing = [name for name in run.contenders() if not (run.contender(name) or {}).get("diagnostic")]
+    scores = {name: found for name in racing if (found := run.scores(name)) is not None}
     primary = verdict.metric if verdict else _primary(run, scores)
     contenders = verdict.contenders if verdict else _summaries(run, scores, primary)
     sections = (
         Section("scores", "Scores", tuple(_scores(scores, contenders, primary, verdict))),
         Section("differences", "Differences", tuple(_differences(run))),
+        Section("choices", "How options were chosen", tuple(choice_blocks(run))),
+        Section("diagnostics", "Retrieval or generation?", tuple(diagnostic_blocks(run, primary))),
         Section("harm", "Harm", tuple(harm_blocks(verdict))),
         Section("cost", "Cost and speed", tuple(_cost(scores, contenders, primary, verdict))),
         Section("training", "Training", tuple(_training(run))),
-        Section("examples", "Where answers differ", tuple(sample_blocks(run, scores, contenders, primary))),
+        Section(
+            "examples", "Where answers differ", tuple(sample_blocks(run, scores, contenders, primary, mask))
+        ),
         Section("data", "Data", tuple(data_blocks(run))),
         Section("measured", "How it was measured", tuple(measured_blocks(run, scores, verdict))),
     )
@@ -292,9 +322,11 @@ def _primary(run: Run, scores: Scores) -> str | None:
 
 def _summaries(run: Run, scores: Scores, primary: str | None) -> tuple[ContenderSummary, ...]:
     """What a verdict would say of each contender that has begun."""
+    infos = {name: run.contender(name) or {"name": name} for name in run.contenders()}
     return tuple(
-        _summary(run.contender(name) or {"name": name}, scores.get(name, {}), primary)
-        for name in run.contenders()
+        _summary(info, scores.get(name, {}), primary)
+        for name, info in infos.items()
+        if not info.get("diagnostic")
     )
 
 

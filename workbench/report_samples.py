@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ EACH = 4  # samples of a kind
 _LIMITS = {"question": 1500, "answer": 800, "passage": 900}
 
 Values = Mapping[str, float | None]
+# What a text becomes before it is cut: half of a masked value must not stay behind.
+Mask = Callable[[str], str]
 
 
 def sample_blocks(
@@ -29,6 +31,7 @@ def sample_blocks(
     scores: Mapping[str, Mapping[str, Any]],
     contenders: Sequence[ContenderSummary],
     primary: str | None,
+    mask: Mask = str,
 ) -> Iterator[Block]:
     """About a dozen samples: won by tuning, lost by it, missed by both, unanswered.
 
@@ -63,10 +66,11 @@ def sample_blocks(
                     prompts[name].get(identity),
                     values[name].get(identity),
                     metric,
+                    mask,
                 )
                 for name in values
             )
-            yield _block(samples[identity], note, shown)
+            yield _block(samples[identity], note, shown, mask)
 
 
 def _sample_metric(scores: Mapping[str, Mapping[str, Any]], primary: str | None) -> str | None:
@@ -122,17 +126,24 @@ def _choose(first: Values, second: Values, pair: tuple[str, str], higher: bool) 
 
 
 def _answer(
-    name: str, prediction: Prediction | None, prompt: Prompt | None, value: float | None, metric: str
+    name: str,
+    prediction: Prediction | None,
+    prompt: Prompt | None,
+    value: float | None,
+    metric: str,
+    mask: Mask,
 ) -> Answer:
     if prediction is None:
         return Answer(name, "", "", "not answered yet")
     calls = json.dumps(prediction.tool_calls, ensure_ascii=False) if prediction.tool_calls else ""
-    text = _clip(" ".join(filter(None, [prediction.prediction, calls])), "answer")
-    passages = tuple((p.document, _clip(p.text, "passage")) for p in (prompt.passages if prompt else ()))
+    text = _clip(mask(" ".join(filter(None, [prediction.prediction, calls]))), "answer")
+    passages = tuple(
+        (p.document, _clip(mask(p.text), "passage")) for p in (prompt.passages if prompt else ())
+    )
     if prediction.prediction is None and not calls:
-        return Answer(name, "failed", "", _clip(prediction.error or "no answer", "answer"), passages)
+        return Answer(name, "failed", "", _clip(mask(prediction.error or "no answer"), "answer"), passages)
     return Answer(
-        name, _mark(value, metric), text or "(empty)", _clip(prediction.error or "", "answer"), passages
+        name, _mark(value, metric), text or "(empty)", _clip(mask(prediction.error or ""), "answer"), passages
     )
 
 
@@ -144,11 +155,11 @@ def _mark(value: float | None, metric: str) -> str:
     return words.number(value, metric)
 
 
-def _block(sample: Sample, note: str, answers: tuple[Answer, ...]) -> SampleBlock:
+def _block(sample: Sample, note: str, answers: tuple[Answer, ...], mask: Mask) -> SampleBlock:
     tags = [f"{k} {v}" for k, v in sample.tags.items()]
     about = words.DOT.join(filter(None, [note, sample.group or "", *tags]))
-    references = tuple(_clip(r, "answer") for r in sample.references)
-    return SampleBlock(about, _clip(sample.question, "question"), references, answers)
+    references = tuple(_clip(mask(r), "answer") for r in sample.references)
+    return SampleBlock(about, _clip(mask(sample.question), "question"), references, answers)
 
 
 def _clip(text: str, kind: str) -> str:

@@ -6,15 +6,16 @@ cheap stages are done again (they give the same bytes), contenders keep every fi
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+
+import msgspec
 
 from validators import estimate_cost, lint
 from validators.assets import AssetError, cache_folder
@@ -23,8 +24,9 @@ from validators.ranges import Source
 from validators.reading import Row
 from validators.tokens import load_tokenizer
 
+from .backends.cached import Answers, open_answers
 from .calibrating import judge_scores
-from .comparisons import compare_all
+from .comparisons import compare_all, diagnose
 from .contest import Contest
 from .data import Dataset, Division, divide, hash_files, read_files, without
 from .designs import (
@@ -40,24 +42,19 @@ from .designs import (
 from .evidence import gather
 from .experiment import Experiment, settings_hash
 from .gates import blocking, is_leak
+from .hosted import Purse
+from .inference import inference
 from .judging import check_ratings, judge_dev, judge_run, ratings_for
+from .leaving import check_leaving
+from .permitting import Ask, check_forgettable, leave_running, permit
 from .records import Verdict
 from .report import write_report
 from .runs import Run
 from .scoring import check_metrics, retrieved_by, score_contender
-from .settings import FineTuned
+from .settings import Contender, FineTuned, Hosted
+from .spending import bill_of
 from .verdict import decide
-
-VERSIONED = (
-    "torch",
-    "transformers",
-    "peft",
-    "qdrant-edge-py",
-    "tiktoken",
-    "sacrebleu",
-    "rouge-score",
-    "numpy",
-)
+from .versions import versions
 
 
 class Reporter(Protocol):
@@ -84,6 +81,9 @@ class Session:
     now: Callable[[], str]
     today: date
     offline: bool = False
+    most_usd: float | None = None
+    """What hosted fine-tuning may cost; else `ask` puts the bill to a person, and without both nothing is tuned."""
+    ask: Ask | None = None
 
     @cached_property
     def hashes(self) -> dict[str, str]:
@@ -101,7 +101,8 @@ class Session:
         data = self.experiment.data.model_dump(
             mode="json", exclude={"path", "train", "dev", "test", "corpus"}
         )
-        return Run(self.runs / f"{self.experiment.name}-{settings_hash(self.hashes, data)[:8]}")
+        redacted = ["redacted"] if self.experiment.personal_data == "redact" else []
+        return Run(self.runs / f"{self.experiment.name}-{settings_hash(self.hashes, data, *redacted)[:8]}")
 
 
 def run(session: Session, *, only: Sequence[str] = (), fresh: bool = False) -> tuple[Run, Verdict]:
@@ -114,17 +115,21 @@ def run(session: Session, *, only: Sequence[str] = (), fresh: bool = False) -> t
     """
     folder = session.folder
     checked, division = _examine(session)
-    with folder.lock():
+    if division is not None and (told := check_leaving(session.experiment, division, only)):
+        session.report.stage("personal data", told)
+    with folder.lock(), open_answers(session.experiment, folder, fresh=fresh) as answers:
         if fresh:
+            check_forgettable(folder, only)
             for place in (folder, *folder.parts()):
                 for name in place.contenders():
                     if not only or name in only:
                         place.remove_contender(name)
-        _begin(session, folder, checked)
+        _begin(session, folder, checked, answers)
         try:
-            verdict = _stages(session, folder, checked, division, only)
+            verdict = _stages(session, folder, checked, division, only, answers)
         except KeyboardInterrupt:
             _end(session, folder, "cancelled", "interrupted")
+            leave_running(folder)
             raise
         except Exception as error:
             _end(session, folder, "error", _without_places(str(error), session))
@@ -148,7 +153,12 @@ def _examine(session: Session) -> tuple[LintReport, Division | None]:
 
 
 def _stages(
-    session: Session, folder: Run, checked: LintReport, division: Division | None, only: Sequence[str]
+    session: Session,
+    folder: Run,
+    checked: LintReport,
+    division: Division | None,
+    only: Sequence[str],
+    answers: Answers | None,
 ) -> Verdict:
     experiment, report = session.experiment, session.report
     folder.write_lint(checked.as_dict())
@@ -158,20 +168,30 @@ def _stages(
     report.stage("cost")
     folder.write_cost(_cost(session, division.fits[0]))
     chosen = [c for c in experiment.contenders if not only or c.name in only]
-    contest = Contest(experiment, division.whole, folder, report.step, offline=session.offline)
+    purse = Purse(session.today)
+    contest = Contest(
+        experiment,
+        division.whole,
+        folder,
+        report.step,
+        offline=session.offline,
+        answers=answers,
+        purse=purse,
+    )
     try:
         report.stage("check", "files, models and keys that the contenders need")
         check_metrics(experiment, division.whole.test, (*division.whole.train, *division.whole.dev))
         for settings in chosen:
             check(settings, contest)
         check_ratings(experiment, folder, offline=session.offline)
+        permit(experiment, folder, division, chosen, purse, most=session.most_usd, ask=session.ask)
         for settings in chosen:
             play(settings, contest, folder, division, report.stage)
         choose_on_dev(contest, experiment, folder, division)
         if experiment.primary == "judge":
             contest.close()  # one model in memory at a time; what is asked again is opened again
             places = zip(fit_places(folder, division), (d.dev for d in division.fits), strict=True)
-            judge_dev(experiment, folder, list(places), report.step, offline=session.offline)
+            judge_dev(experiment, folder, list(places), report.step, offline=session.offline, answers=answers)
         curved = curve_contender(folder, experiment)
         if curved in chosen:
             play_curve(curved, contest, experiment, folder, division.whole, report.stage)
@@ -180,12 +200,16 @@ def _stages(
     if "judge" in experiment.metric_names:
         report.stage("judge")
         finished = list(scored_places(folder, experiment))
-        judge_run(experiment, folder, finished, report.step, offline=session.offline)
+        judge_run(experiment, folder, finished, report.step, offline=session.offline, answers=answers)
     report.stage("verdict")
     for place, name in scored_places(folder, experiment):
         # Scores always follow the experiment file: its metrics may have changed since the answers came.
         _score(session, place, name)
-    folder.write_comparison(compare_all(gather(folder, experiment), experiment))
+    folder.write_cost((folder.cost() or {}) | {"inference": inference(folder, experiment, session.today)})
+    evidence, arms = gather(folder, experiment), gather(folder, experiment, diagnostic=True)
+    folder.write_comparison(
+        compare_all(evidence, experiment) | {"diagnostics": diagnose(arms, evidence, experiment)}
+    )
     return _conclude(session, folder)
 
 
@@ -198,7 +222,7 @@ def _lint(session: Session) -> LintReport:
         "ignore": experiment.lint.ignore,
     }
     # Under the names of the experiment file: a run folder holds no path of this machine.
-    if experiment.data.columns is not None:
+    if experiment.data.columns is not None or experiment.personal_data == "redact":
         tables = {experiment.data.files[role]: rows for role, rows in session.rows.items()}
         return lint_tables(tables, **options)
     return lint(
@@ -209,14 +233,15 @@ def _lint(session: Session) -> LintReport:
 def _cost(session: Session, dataset: Dataset) -> dict[str, Any]:
     """Count the training tokens for the model that is (or could be) tuned."""
     experiment = session.experiment
-    tuned = next((c for c in experiment.contenders if c.kind == "fine-tuned"), experiment.contenders[0])
+    trained = (c for c in experiment.contenders if isinstance(c, FineTuned | Hosted))
+    tuned = next(trained, experiment.contenders[0])
     model = experiment.backend_of(tuned).model
     examples = [dataset.conversations[s.id] for s in dataset.train if s.id in dataset.conversations]
     try:
         return estimate_cost(
             examples,
             model,
-            epochs=math.ceil(tuned.epochs) if isinstance(tuned, FineTuned) else "auto",
+            epochs=_epochs(tuned),
             max_length=tuned.max_length if isinstance(tuned, FineTuned) else None,
             tokenizer=load_tokenizer(model, base=experiment.folder, offline=session.offline),
             today=session.today,
@@ -229,6 +254,12 @@ def _cost(session: Session, dataset: Dataset) -> dict[str, Any]:
             "usd": None,
             "reason": _without_places(str(error), session),
         }
+
+
+def _epochs(tuned: Contender) -> int | Literal["auto"]:
+    if isinstance(tuned, FineTuned):
+        return math.ceil(tuned.epochs)
+    return tuned.epochs if isinstance(tuned, Hosted) else "auto"
 
 
 def _score(session: Session, folder: Run, name: str) -> None:
@@ -253,7 +284,7 @@ def _conclude(session: Session, folder: Run) -> Verdict:
     return verdict
 
 
-def _begin(session: Session, folder: Run, checked: LintReport) -> None:
+def _begin(session: Session, folder: Run, checked: LintReport, answers: Answers | None) -> None:
     """Write run.json: decision settings are on record before the first test sample is answered."""
     folder.write_experiment_text(session.text)
     experiment = session.experiment
@@ -277,12 +308,14 @@ def _begin(session: Session, folder: Run, checked: LintReport) -> None:
                 "rows": sum(f.examples for f in checked.files),
             },
             "seed": experiment.data.split.seed,
-            "versions": _versions(),
+            "personal_data": experiment.personal_data,
+            "versions": versions(),
             "decision": settings,
             "decision_history": history,
             "files": {},
             "error": None,
         }
+        | ({"answers_after": answers.after} if answers and answers.after else {})
     )
 
 
@@ -304,9 +337,13 @@ def _without_places(text: str, session: Session) -> str:
 
 
 def _end(session: Session, folder: Run, status: str, error: str | None) -> None:
+    # Once a fresh start has come to its end, later contenders may use what is kept again.
+    over = ("answers_after",) if status == "success" else ()
+    bill = bill_of(folder)
     folder.write_meta(
         {
-            **folder.meta(),
+            **{key: value for key, value in folder.meta().items() if key not in over},
+            **({"bill": msgspec.to_builtins(bill)} if bill.answers or bill.kept else {}),
             "status": status,
             "updated": session.now(),
             "error": error,
@@ -315,13 +352,3 @@ def _end(session: Session, folder: Run, status: str, error: str | None) -> None:
     )
     if status == "success":
         write_report(folder)
-
-
-def _versions() -> Mapping[str, str]:
-    found = {"decide-before-you-tune": importlib.metadata.version("decide-before-you-tune")}
-    for package in VERSIONED:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

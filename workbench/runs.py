@@ -84,6 +84,11 @@ class Run:
         with locked(self.folder):
             yield
 
+    @property
+    def ledger(self) -> Path:
+        """Where a backend writes what every request to a server cost; one for all parts of a run."""
+        return (self.whole or self.folder) / "spending.jsonl"
+
     # -- the whole run ---------------------------------------------------------------------------
 
     def meta(self) -> dict[str, Any]:
@@ -165,7 +170,7 @@ class Run:
     def contender_folder(self, name: str) -> Path:
         """Where a contender keeps its files (adapter and checkpoints too)."""
         if not _PLAIN_NAME.fullmatch(name):
-            raise RunError(f"{name!r} is no contender name: letters, digits and . _ + - only, at most 64")
+            raise RunError(f"{name!r} is no contender name: letters a-z, digits and . _ + - only, at most 64")
         return self.folder / "contenders" / name
 
     def adapter_folder(self, name: str) -> Path:
@@ -177,8 +182,8 @@ class Run:
         return self.contender_folder(name) / "checkpoints"
 
     def index_folder(self) -> Path:
-        """Where retrieval keeps its index; the documents are the same for all parts."""
-        return (self.whole or self.folder) / "index"
+        """Where retrieval keeps vectors: beside the run folders, so that every run finds them."""
+        return (self.whole or self.folder).parent / ".retrieval"
 
     def contender(self, name: str) -> dict[str, Any] | None:
         """contender.json: resolved config and hash, backend, model, hardware, status."""
@@ -188,10 +193,20 @@ class Run:
         """Write contender.json."""
         self._write_json(self._of(name, "contender.json"), "contender", contender)
 
-    def remove_contender(self, name: str, *, but_judgements: bool = False) -> None:
-        """Forget everything of one contender; its judgements may stay, for answers that come out the same."""
+    def job(self, name: str) -> dict[str, Any] | None:
+        """job.json: the provider's files and training job of a hosted contender, from the intention on."""
+        return self._read_json(self._of(name, _JOB), "job")
+
+    def write_job(self, name: str, job: dict[str, Any]) -> None:
+        """Write job.json."""
+        self._write_json(self._of(name, _JOB), "job", job)
+
+    def remove_contender(self, name: str, *, but_paid: bool = False) -> None:
+        """Forget everything of one contender; judgements and a provider's training, which were paid for, may stay."""
         folder = self.contender_folder(name)
-        kept = set(_JUDGEMENTS.values()) if but_judgements else set()
+        kept = set(_JUDGEMENTS.values()) if but_paid else set()
+        if but_paid and (folder / _JOB).exists():
+            kept |= {_JOB, "train.jsonl"}
         for path in [p for p in folder.iterdir() if p.name not in kept] if folder.exists() else []:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         with contextlib.suppress(OSError):
@@ -206,16 +221,27 @@ class Run:
         self._write_rows(self._of(name, "prompts.jsonl"), prompts)
 
     def predictions(self, name: str, split: str = "test") -> list[Prediction]:
-        """The contender's answers so far; of the dev split where it had to be chosen there."""
-        return list(self._read_rows(self._of(name, _PREDICTIONS[split]), Prediction))
+        """The contender's answers so far; of the dev split (or `options/0`, …) where a choice was made there."""
+        return list(self._read_rows(self._of(name, _predictions(split)), Prediction))
+
+    def answered(self, name: str) -> list[str]:
+        """The splits that the contender has answers of, the options that were tried on dev among them."""
+        folder = self.contender_folder(name)
+        options = (
+            path.parent.relative_to(folder).as_posix() for path in folder.glob("options/*/predictions.jsonl")
+        )
+        return [
+            *(split for split, file in _PREDICTIONS.items() if (folder / file).exists()),
+            *sorted(options),
+        ]
 
     def open_predictions(self, name: str, split: str = "test") -> contextlib.AbstractContextManager[Appender]:
         """Append answers as they finish; a torn last line is cut first."""
-        return open_appender(self.folder / self._of(name, _PREDICTIONS[split]))
+        return open_appender(self.folder / self._of(name, _predictions(split)))
 
     def write_predictions(self, name: str, predictions: Iterable[Prediction], split: str = "test") -> None:
         """Replace the answers, compacted into sample order."""
-        self._write_rows(self._of(name, _PREDICTIONS[split]), predictions)
+        self._write_rows(self._of(name, _predictions(split)), predictions)
 
     def judgements(self, name: str, split: str = "test") -> list[Judgement]:
         """What the judge has said of the contender's answers so far."""
@@ -338,5 +364,13 @@ class Run:
 
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+_JOB = "job.json"
+
+
+def _predictions(split: str) -> str:
+    """The file of a split's answers; the options that dev chooses from have a folder each."""
+    return _PREDICTIONS.get(split, f"{split}/predictions.jsonl")
+
+
 _PREDICTIONS = {"test": "predictions.jsonl", "dev": "dev-predictions.jsonl"}
 _JUDGEMENTS = {"test": "judgements.jsonl", "dev": "dev-judgements.jsonl"}

@@ -19,7 +19,7 @@ from metrics.types import Reduce, row_mean
 from validators.suggest import did_you_mean
 
 from .experiment import Experiment
-from .records import Prediction, Sample
+from .records import Prediction, Prompt, Sample
 from .runs import Run
 
 
@@ -194,9 +194,14 @@ def _rated(metric: Metric, predictions: Sequence[Prediction], rated: Rated | Non
 
 def retrieved_by(run: Run, name: str) -> Retrieved:
     """What stands in a contender's prompts and what should stand there, from the run's files."""
+    return retrieved_in(run.prompts(name), run.samples())
+
+
+def retrieved_in(prompts: Iterable[Prompt], samples: Iterable[Sample]) -> Retrieved:
+    """What stands in prompts, and what should stand in those of these samples."""
     return Retrieved(
-        {p.id: list(dict.fromkeys(x.document for x in p.passages)) for p in run.prompts(name) if p.passages},
-        {s.id: s.sources for s in run.samples() if s.sources},
+        {p.id: list(dict.fromkeys(x.document for x in p.passages)) for p in prompts if p.passages},
+        {s.id: s.sources for s in samples if s.sources},
     )
 
 

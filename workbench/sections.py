@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -86,6 +87,57 @@ class Data(Part):
             return {"all": self.path}
         named = {"train": self.train, "dev": self.dev, "test": self.test}
         return {split: path for split, path in named.items() if path is not None}
+
+
+class EmbeddingEndpoint(Part):
+    """A server that gives vectors by the OpenAI embeddings protocol; without `base_url` OpenAI's own."""
+
+    base_url: str | None = None
+    model: str
+    api_key_env: str = "OPENAI_API_KEY"
+
+    @field_validator("base_url")
+    @classmethod
+    def _no_secret(cls, url: str | None) -> str | None:
+        return _plain_address(url)
+
+
+class Retrieval(Part):
+    """How the corpus is cut, embedded and searched; the embedder also chooses `similar` examples."""
+
+    embedder: str | EmbeddingEndpoint = "minilm-l6-v2"
+    """The embedded MiniLM, a folder or hub id of a sentence-transformers model, or an endpoint."""
+    chunk_words: Annotated[int, Field(gt=0, le=10_000)] = 120
+    chunk_overlap: Annotated[int, Field(ge=0)] = 0
+    """Words of a piece that the next one begins with."""
+    qdrant: str | None = None
+    """The address of a Qdrant server; without one the search runs in this process."""
+    qdrant_api_key_env: str = "QDRANT_API_KEY"
+
+    @field_validator("qdrant")
+    @classmethod
+    def _no_secret(cls, url: str | None) -> str | None:
+        return _plain_address(url)
+
+    @model_validator(mode="after")
+    def _moves_on(self) -> Retrieval:
+        if 2 * self.chunk_overlap > self.chunk_words:
+            raise ValueError(
+                "chunk_overlap is at most half of chunk_words: pieces would be mostly repetition"
+            )
+        return self
+
+
+def _plain_address(url: str | None) -> str | None:
+    """The address, refused where it is none or holds a name or key: the file is copied into every run."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is no address: write http://HOST:PORT or https://HOST")
+    if parts.username or parts.password or parts.query:
+        raise ValueError("the address holds a name or key; put the key into an environment variable instead")
+    return url
 
 
 class Lint(Part):

@@ -1,4 +1,4 @@
-"""Tokens: the lint with exact counts beside tiktoken's own, on one core, interleaved; and whether the counts agree.
+"""Tokens: the lint with exact counts beside a notebook's checks and counts, on one core, interleaved; do they agree?
 
 python -m tests.benchmarks.token_speed [MEGABYTES]           speed (default 32)
 python -m tests.benchmarks.token_speed --exact [MEGABYTES]   every text by both counters (default 50)
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -18,6 +20,8 @@ from typing import Any
 
 os.environ.setdefault("RAYON_NUM_THREADS", "1")
 
+from tests.benchmarks import notebook
+from tests.benchmarks.lint_speed import write_chats
 from validators import lint
 from validators.tokens import OpenAITokenizer, for_input, load_tokenizer
 
@@ -67,19 +71,6 @@ def write(path: Path, megabytes: float) -> None:
             file.write(json.dumps({"messages": messages}, ensure_ascii=False) + "\n")
 
 
-def by_tiktoken(path: Path, encoding: Any) -> int:
-    """The published way: json, the formula, one text after the other."""
-    total = 0
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            total += 3
-            for message in json.loads(line)["messages"]:
-                total += 3
-                for key, value in message.items():
-                    total += len(encoding.encode_ordinary(value)) + (key == "name")
-    return total
-
-
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
     """CPU seconds of some work, and what it gave."""
     begun = time.process_time()
@@ -87,43 +78,98 @@ def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.process_time() - begun, given
 
 
+def script(path: Path, encoding: Any) -> int:
+    """What a notebook does: seven checks, and the tokens."""
+    rows = notebook.read(path)
+    notebook.seven_checks(rows)
+    return notebook.tokens(rows, encoding)
+
+
+def linted(path: Path, tokenizer: Any, select: tuple[str, ...]) -> int:
+    """Tokens by a lint in this process."""
+    report = lint(path, select=select, tokenizer=tokenizer, keep=1000, hashes=False)
+    return int(report.files[0].statistics["tokens"]["total"])
+
+
+def steady(path: Path, what: str, name: str, rounds: int) -> None:
+    """Print a row: the script, and the lint with the fast counter when that is started; best of the rounds."""
+    plain = load_tokenizer(name, offline=True)
+    assert isinstance(plain, OpenAITokenizer)
+    fast = for_input(plain, 10**12)
+    ways: dict[str, Callable[[], int]] = {
+        "script": lambda: script(path, plain.encoding),
+        "lint": lambda: linted(path, fast, ("FMT", "MSG")),
+        "all": lambda: linted(path, fast, ()),
+    }
+    best = dict.fromkeys(ways, 1e9)
+    totals = {ways["lint"]()}
+    for _ in range(rounds):
+        for way, work in ways.items():
+            took, total = seconds(work)
+            best[way] = min(took, best[way])
+            totals.add(total)
+    assert len(totals) == 1, totals
+    rates = {way: path.stat().st_size / took / 1e6 for way, took in best.items()}
+    ratios = [rates[way] / rates["script"] for way in ("lint", "all")]
+    print(
+        f"{what:<8}{name:<14}{rates['script']:>8.1f}{rates['lint']:>11.1f}{rates['all']:>14.1f}"
+        f"{ratios[0]:>10.1f}×{ratios[1]:>9.1f}×"
+    )
+
+
+def processes(path: Path, name: str, rounds: int) -> None:
+    """Print a row: CPU seconds of the script and of the command as whole processes; best of the rounds."""
+    command = [
+        sys.executable,
+        "-m",
+        "workbench",
+        "lint",
+        str(path),
+        "--tokenizer",
+        name,
+        "--jobs",
+        "1",
+        "--exit-zero",
+    ]
+    ways = {
+        "script": [sys.executable, str(Path(notebook.__file__)), str(path), name],
+        "lint": [*command, "--select", "FMT,MSG"],
+        "all": command,
+    }
+    best = dict.fromkeys(ways, 1e9)
+    for _ in range(rounds):
+        for way, words in ways.items():
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run(words, check=True, capture_output=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            best[way] = min(took, best[way])
+    print(
+        f"{path.stat().st_size / 1e6:>5.0f} MB {name:<14}{best['script']:>8.2f}{best['lint']:>11.2f}{best['all']:>14.2f}"
+        f"{best['script'] / best['lint']:>10.1f}×{best['script'] / best['all']:>9.1f}×"
+    )
+
+
 def speed(megabytes: float, rounds: int = 3) -> None:
-    """Print a row an encoding: a script with tiktoken, the lint with it, and with the fast counter from its start."""
+    """Print both tables."""
+    heads = f"{'script':>8}{'FMT + MSG':>11}{'all defaults':>14}{'ratios':>11}"
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "train.jsonl"
-        write(path, megabytes)
-        size = path.stat().st_size
-        print(
-            f"{size / 1e6:.0f} MB, one core, load {os.getloadavg()[0]:.1f}; MB/s of the best of {rounds} rounds"
-        )
-        print(f"{'':<14}{'script':>10}{'lint':>10}{'lint, fast':>12}{'first time':>12}{'ratio':>8}")
+        code, prose, small = (Path(folder) / f"{name}.jsonl" for name in ("code", "prose", "small"))
+        write(code, megabytes)
+        write_chats(prose, megabytes, 60)
+        size = f"{code.stat().st_size / 1e6:.0f} and {prose.stat().st_size / 1e6:.0f} MB"
+        print(f"{size}, one core, load {os.getloadavg()[0]:.1f}; MB/s of the best of {rounds} rounds, steady")
+        print(f"{'':<22}{heads}")
         for name in ENCODINGS:
-            plain = load_tokenizer(name, offline=True)
-            assert isinstance(plain, OpenAITokenizer)
-            fast, slow = for_input(plain, 10**12), load_tokenizer(name, offline=True)
-            best: dict[str, float] = {}
-            totals = set()
-
-            def linted(tokenizer: Any, path: Path = path) -> int:
-                report = lint(path, select=["FMT", "MSG"], tokenizer=tokenizer, jobs=1)
-                return int(report.files[0].statistics["tokens"]["total"])
-
-            for turn in range(rounds):
-                for what, work in (
-                    ("script", lambda encoding=plain.encoding: by_tiktoken(path, encoding)),
-                    ("lint", lambda tokenizer=slow: linted(tokenizer)),
-                    ("fast", lambda tokenizer=fast: linted(tokenizer)),
-                ):
-                    took, total = seconds(work)
-                    totals.add(total)
-                    if what == "fast" and turn == 0:
-                        best["first"] = took
-                    best[what] = min(took, best.get(what, took))
-            assert len(totals) == 1, totals
-            rates = [size / best[what] / 1e6 for what in ("script", "lint", "fast", "first")]
-            print(
-                f"{name:<14}{rates[0]:>10.1f}{rates[1]:>10.1f}{rates[2]:>12.1f}{rates[3]:>12.1f}{rates[2] / rates[0]:>7.1f}×"
-            )
+            steady(code, "code", name, rounds)
+            steady(prose, "prose", name, rounds)
+        print("whole processes, CPU seconds")
+        print(f"{'':<22}{heads}")
+        write(code, 50)
+        write(small, 0.83)
+        for path in (code, small):
+            for name in ENCODINGS:
+                processes(path, name, rounds)
 
 
 def exact(megabytes: float) -> None:

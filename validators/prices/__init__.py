@@ -18,7 +18,7 @@ import msgspec
 
 from ..suggest import did_you_mean
 
-PROVIDERS = ("openai", "azure", "fireworks", "together")
+PROVIDERS = ("openai", "azure", "fireworks", "together", "gemini", "mistral")
 # A price older than this is shown as stale.
 STALE_DAYS = 90
 

@@ -18,7 +18,8 @@ from ..personal import EMAIL_BYTES, NUMBER_BYTES, SECRET_BYTES
 from ..prefilters import Needs
 from ..suggest import did_you_mean
 from ..targets import Target
-from . import bal, dup, fmt, length, mask, msg, part, pii, pref, rft, text, tool
+from . import bal, dup, fmt, length, mask, msg, part, pii, pref, rft, text, tool, turns
+from .pref import in_pairs
 from .subjects import Collection, Line, Tally
 
 LineCheck = Callable[[Line, Target], Iterator[Fault]]
@@ -31,6 +32,9 @@ CHATS = ("chat", "reinforcement")
 SUPERVISED = ("chat",)
 PAIRS = ("preference",)
 PROMPTS = ("reinforcement",)
+CHATS_AND_PAIRS = (*CHATS, *PAIRS)
+# Formats whose reply stands under a name of its own.
+REPLIES = ("prompt-completion", "alpaca", "sharegpt")
 
 # Bytes without which a family has nothing to say.
 WEIGHTS = re.compile(b"weight")
@@ -118,20 +122,26 @@ RULES: tuple[Rule, ...] = (
     LineRule("MSG002", "messages-empty", msg.messages_empty, "row", "error", CHATS),
     LineRule("MSG003", "message-not-object", msg.message_not_object, "row", "error", CHATS),
     LineRule("MSG004", "role-missing", msg.role_missing, "row", "error", CHATS),
-    LineRule("MSG005", "unknown-role", msg.unknown_role, "row", "error", CHATS),
+    LineRule("MSG005", "unknown-role", in_pairs(msg.unknown_role), "row", "error", CHATS_AND_PAIRS),
     LineRule("MSG006", "content-missing", msg.content_missing, "row", "error", CHATS),
     LineRule("MSG007", "content-wrong-type", msg.content_wrong_type, "row", "error", CHATS),
-    LineRule("MSG008", "empty-content", msg.empty_content, "row", "warning", CHATS),
-    LineRule("MSG009", "empty-reply", msg.empty_reply, "row", "error", CHATS),
-    LineRule("MSG010", "no-assistant", msg.no_assistant, "row", "error", SUPERVISED),
-    LineRule("MSG011", "no-user", msg.no_user, "row", "warning", CHATS),
-    LineRule("MSG012", "last-not-assistant", msg.last_not_assistant, "row", "error", SUPERVISED),
-    LineRule("MSG013", "consecutive-roles", msg.consecutive_roles, "row", "warning", CHATS),
-    LineRule("MSG014", "system-not-first", msg.system_not_first, "row", "warning", CHATS),
-    LineRule("MSG015", "several-systems", msg.several_systems, "row", "warning", CHATS),
-    LineRule("MSG016", "bad-weight", msg.bad_weight, "row", "error", CHATS, needs=WEIGHTS),
-    LineRule("MSG017", "nothing-trains", msg.nothing_trains, "row", "error", CHATS),
-    LineRule("MSG018", "unknown-key", msg.unknown_key, "row", "error", CHATS, "unsafe"),
+    LineRule("MSG008", "empty-content", in_pairs(msg.empty_content), "row", "warning", CHATS_AND_PAIRS),
+    LineRule("MSG009", "empty-reply", msg.empty_reply, "row", "error", (*CHATS, *REPLIES)),
+    LineRule("MSG010", "no-assistant", turns.no_assistant, "row", "error", SUPERVISED),
+    LineRule("MSG011", "no-user", turns.no_user, "row", "warning", CHATS),
+    LineRule("MSG012", "last-not-assistant", turns.last_not_assistant, "row", "error", SUPERVISED),
+    LineRule(
+        "MSG013", "consecutive-roles", in_pairs(turns.consecutive_roles), "row", "warning", CHATS_AND_PAIRS
+    ),
+    LineRule(
+        "MSG014", "system-not-first", in_pairs(turns.system_not_first), "row", "warning", CHATS_AND_PAIRS
+    ),
+    LineRule("MSG015", "several-systems", in_pairs(turns.several_systems), "row", "warning", CHATS_AND_PAIRS),
+    LineRule(
+        "MSG016", "bad-weight", in_pairs(msg.bad_weight), "row", "error", CHATS_AND_PAIRS, needs=WEIGHTS
+    ),
+    LineRule("MSG017", "nothing-trains", turns.nothing_trains, "row", "error", CHATS),
+    LineRule("MSG018", "unknown-key", in_pairs(msg.unknown_key), "row", "error", CHATS_AND_PAIRS, "unsafe"),
     LineRule(
         "MSG019",
         "deprecated-functions",
@@ -142,7 +152,7 @@ RULES: tuple[Rule, ...] = (
         "safe",
         needs=FUNCTIONS,
     ),
-    LineRule("MSG020", "no-system", msg.no_system, "row", "info", CHATS, default=False),
+    LineRule("MSG020", "no-system", turns.no_system, "row", "info", CHATS, default=False),
     LineRule("TOOL001", "bad-tool-call", tool.bad_tool_call, "row", "error", CHATS, needs=TOOLS),
     LineRule("TOOL002", "arguments-not-json", tool.arguments_not_json, "row", "error", CHATS, needs=TOOLS),
     LineRule(

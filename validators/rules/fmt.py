@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from ..findings import Fault, quoted
-from ..strict_json import ScanFault, join_path
-from ..suggest import did_you_mean
+from ..json_scanner import ScanFault, join_path
 from ..targets import Target
 from .subjects import FORMATS, Collection, Line
 
@@ -241,7 +240,7 @@ def unknown_format(line: Line, target: Target) -> Iterator[Fault]:
         return
     known = {key for _, needed, _ in FORMATS for key in needed}
     names = list(islice(line.value, 20))
-    hint = next((hint for key in names if (hint := did_you_mean(key, known))), "")
+    hint = next((hint for key in names if (hint := line.guess(key, known))), "")
     keys = ", ".join(quoted(key) for key in names[:6]) or "none"
     cure = f"A chat row has 'messages'.{hint} Turn table rows into chats: --columns input=…,output=…."
     yield Fault(f"no key of a known format (keys: {keys})", cure, where="$")

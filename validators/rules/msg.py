@@ -1,18 +1,17 @@
-"""MSG: the messages of a chat row. Docstrings are the rules' pages, as in `fmt`; they make the file long."""
+"""MSG: the messages of a chat row, each by itself. Docstrings are the rules' pages, as in `fmt`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from ..findings import Fault, kind_of, printable, quoted
+from ..findings import Fault, kind_of, quoted
+from ..json_scanner import join_path
 from ..row_fixes import can_become_tool_call, tools_for_functions
-from ..strict_json import join_path
-from ..suggest import did_you_mean
 from ..targets import Target
 from .subjects import Line
+from .turns import SYSTEM, message_path
 
-SYSTEM = ("system", "developer")
 # Roles of other formats that people leave in when they convert.
 FOREIGN_ROLES = {
     "human": "user",
@@ -65,7 +64,7 @@ def message_not_object(line: Line, target: Target) -> Iterator[Fault]:
     for i, message in enumerate(messages if isinstance(messages, list) else ()):
         if not isinstance(message, dict):
             cure = 'Write {"role": "user", "content": "…"}.'
-            yield Fault(f"the message is {kind_of(message)}, not an object", cure, where=_at(i))
+            yield Fault(f"the message is {kind_of(message)}, not an object", cure, where=message_path(i))
 
 
 def role_missing(line: Line, target: Target) -> Iterator[Fault]:
@@ -80,7 +79,9 @@ def role_missing(line: Line, target: Target) -> Iterator[Fault]:
     for i, message in line.turns:
         if message.get("role") is None:
             sharegpt = " (this one has 'from' and 'value': ShareGPT's names)" if "from" in message else ""
-            yield Fault("the message has no role", f"Add one of {_roles(target)}{sharegpt}.", where=_at(i))
+            yield Fault(
+                "the message has no role", f"Add one of {_roles(target)}{sharegpt}.", where=message_path(i)
+            )
 
 
 def unknown_role(line: Line, target: Target) -> Iterator[Fault]:
@@ -97,9 +98,11 @@ def unknown_role(line: Line, target: Target) -> Iterator[Fault]:
         if role is None or (isinstance(role, str) and role in target.roles):
             continue
         known = FOREIGN_ROLES.get(role.casefold()) if isinstance(role, str) else None
-        hint = f" Did you mean '{known}'?" if known else did_you_mean(str(role), target.roles)
+        hint = f" Did you mean '{known}'?" if known else line.guess(str(role), target.roles)
         yield Fault(
-            f"unknown role {quoted(role)}", f"Use one of {_roles(target)}.{hint}", where=_at(i, "role")
+            f"unknown role {quoted(role)}",
+            f"Use one of {_roles(target)}.{hint}",
+            where=message_path(i, "role"),
         )
 
 
@@ -114,7 +117,9 @@ def content_missing(line: Line, target: Target) -> Iterator[Fault]:
     """
     for i, message in line.turns:
         if "content" not in message and not _calls(message):
-            yield Fault("the message has no content", "Add 'content' (null beside tool calls).", where=_at(i))
+            yield Fault(
+                "the message has no content", "Add 'content' (null beside tool calls).", where=message_path(i)
+            )
 
 
 def content_wrong_type(line: Line, target: Target) -> Iterator[Fault]:
@@ -133,7 +138,9 @@ def content_wrong_type(line: Line, target: Target) -> Iterator[Fault]:
         if isinstance(content, (str, list)) or (content is None and _calls(message)):
             continue
         yield Fault(
-            f"content is {kind_of(content)}, not text", "Write it as text in quotes.", where=_at(i, "content")
+            f"content is {kind_of(content)}, not text",
+            "Write it as text in quotes.",
+            where=message_path(i, "content"),
         )
 
 
@@ -149,7 +156,7 @@ def empty_content(line: Line, target: Target) -> Iterator[Fault]:
     for i, message in line.turns:
         if message.get("role") in ("user", *SYSTEM) and _is_blank(message.get("content")):
             cure = "Fill it, or delete the message (or the row)."
-            yield Fault(f"the {message['role']} message is empty", cure, where=_at(i, "content"))
+            yield Fault(f"the {message['role']} message is empty", cure, where=message_path(i, "content"))
 
 
 def empty_reply(line: Line, target: Target) -> Iterator[Fault]:
@@ -161,106 +168,28 @@ def empty_reply(line: Line, target: Target) -> Iterator[Fault]:
     Good:
         {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
     """
-    for i, message in line.turns:
-        if message.get("role") == "assistant" and _is_blank(message.get("content")) and not _calls(message):
-            yield Fault(
-                "the assistant's reply is empty",
-                "Write the reply, or delete the row.",
-                where=_at(i, "content"),
-            )
+    places = [
+        message_path(i, "content")
+        for i, message in line.turns
+        if message.get("role") == "assistant" and _is_blank(message.get("content")) and not _calls(message)
+    ]
+    for where in (*places, *_empty_replies(line)):
+        yield Fault("the assistant's reply is empty", "Write the reply, or delete the row.", where=where)
 
 
-def no_assistant(line: Line, target: Target) -> Iterator[Fault]:
-    """No message is the assistant's.
-
-    Why: only assistant messages train; this row has nothing to learn.
-    Bad:
-        {"messages": [{"role": "user", "content": "Hi"}]}
-    Good:
-        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
-    """
-    if line.roles is not None and "assistant" not in line.roles:
-        cure = "Add the reply, or delete the row; rows for reinforcement: --input-format reinforcement."
-        yield Fault("no message is the assistant's", cure, where="messages")
-
-
-def no_user(line: Line, target: Target) -> Iterator[Fault]:
-    """No message is the user's.
-
-    Why: at inference a user speaks first; a reply to nobody is seldom what should be learnt.
-    Bad:
-        {"messages": [{"role": "system", "content": "Be brief."}, {"role": "assistant", "content": "Hello!"}]}
-    Good:
-        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
-    """
-    if line.roles is not None and "user" not in line.roles:
-        yield Fault("no message is the user's", "Put the request into a user message.", where="messages")
-
-
-def last_not_assistant(line: Line, target: Target) -> Iterator[Fault]:
-    """A supervised row does not end with the assistant.
-
-    Why: what follows the last reply is never trained, and several targets refuse the row.
-    Bad:
-        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}, {"role": "user", "content": "Bye"}]}
-    Good:
-        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
-    """
-    if line.roles is not None and "assistant" in line.roles and line.roles[-1] != "assistant":
-        cure = "Add the assistant's reply, or cut what follows the last one."
-        message = f"the row ends with the {line.roles[-1]}, not the assistant"
-        yield Fault(message, cure, where=_at(len(line.roles) - 1))
-
-
-def consecutive_roles(line: Line, target: Target) -> Iterator[Fault]:
-    """Two user or two assistant messages stand in a row.
-
-    Why: many chat templates refuse it, others merge the two or mask one. A picture in a user message of its
-    own beside the question is the documented way for some targets, and passes where the rule only warns.
-    Bad:
-        {"messages": [{"role": "user", "content": "Hi"}, {"role": "user", "content": "Anyone?"}, {"role": "assistant", "content": "Hello!"}]}
-    Good:
-        {"messages": [{"role": "user", "content": "Hi. Anyone?"}, {"role": "assistant", "content": "Hello!"}]}
-    """
-    roles = line.roles or ()
-    for i in range(1, len(roles)):
-        if roles[i] == roles[i - 1] and roles[i] in ("user", "assistant"):
-            pictured = any(_has_image(message) for _, message in line.turns[i - 1 : i + 1])
-            if roles[i] == "user" and pictured and "MSG013" not in target.severity:
-                continue
-            yield Fault(
-                f"two {roles[i]} messages in a row", "Join them, or add the turn between.", where=_at(i)
-            )
-
-
-def system_not_first(line: Line, target: Target) -> Iterator[Fault]:
-    """A system message stands after the conversation has begun.
-
-    Why: many templates move it, drop it or fail on it.
-    Bad:
-        {"messages": [{"role": "user", "content": "Hi"}, {"role": "system", "content": "Be brief."}, {"role": "assistant", "content": "Hello!"}]}
-    Good:
-        {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
-    """
-    begun = False
-    for i, role in enumerate(line.roles or ()):
-        if begun and role in SYSTEM:
-            yield Fault("the system message is not the first", "Move it to the front.", where=_at(i))
-        begun = begun or role not in SYSTEM
-
-
-def several_systems(line: Line, target: Target) -> Iterator[Fault]:
-    """A row has more than one system message.
-
-    Why: templates keep the first, or the last, or fail; which instructions were trained is then anyone's guess.
-    Bad:
-        {"messages": [{"role": "system", "content": "Be brief."}, {"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
-    Good:
-        {"messages": [{"role": "system", "content": "Be brief. Be kind."}, {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
-    """
-    places = [i for i, role in enumerate(line.roles or ()) if role in SYSTEM]
-    if len(places) > 1:
-        yield Fault(f"{len(places)} system messages", "Join them into one.", where=_at(places[1]))
+def _empty_replies(line: Line) -> Iterator[str]:
+    """Where a row that is no chat has a reply without text."""
+    for name, key in (("alpaca", "output"), ("prompt-completion", "completion")):
+        if (
+            line.format == name
+            and key in line.value
+            and (line.value[key] is None or _is_blank(line.value[key]))
+        ):
+            yield key
+    turns = line.value.get("conversations") if line.format == "sharegpt" else None
+    for i, turn in enumerate(turns if isinstance(turns, list) else ()):
+        if isinstance(turn, dict) and turn.get("from") == "gpt" and _is_blank(turn.get("value")):
+            yield join_path(["conversations", i, "value"])
 
 
 def bad_weight(line: Line, target: Target) -> Iterator[Fault]:
@@ -275,12 +204,13 @@ def bad_weight(line: Line, target: Target) -> Iterator[Fault]:
     for i, message in line.turns:
         if "weight" not in message:
             continue
-        weight, where = message["weight"], _at(i, "weight")
+        weight, where = message["weight"], message_path(i, "weight")
         number = isinstance(weight, (bool, int, float)) and weight in (0, 1)
         if not number or type(weight) is not int:
+            shown = quoted(weight) if isinstance(weight, str) else quoted(weight)[1:-1]
             cure = f"Write {int(weight)}." if number else "Use 0 (not trained) or 1 (trained)."
             yield Fault(
-                f"weight {printable(repr(weight)[:40])} is not the integer 0 or 1",
+                f"weight {shown} is not the integer 0 or 1",
                 cure,
                 where=where,
                 # Elsewhere it would still be wrong as an integer.
@@ -289,21 +219,6 @@ def bad_weight(line: Line, target: Target) -> Iterator[Fault]:
         elif isinstance(role := message.get("role"), str) and role in target.roles and role != "assistant":
             cure = "Leave it out: only assistant messages train."
             yield Fault(f"a weight on the {role} message", cure, where=where, fixable=False)
-
-
-def nothing_trains(line: Line, target: Target) -> Iterator[Fault]:
-    """Every assistant message has weight 0.
-
-    Why: the row costs tokens and teaches nothing.
-    Bad:
-        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!", "weight": 0}]}
-    Good:
-        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!", "weight": 1}]}
-    """
-    weights = [m.get("weight") for _, m in line.turns if m.get("role") == "assistant"]
-    if line.roles is not None and weights and all(w == 0 and w is not None for w in weights):
-        cure = "Give the reply to learn weight 1, or delete the row."
-        yield Fault("every assistant message has weight 0", cure, where="messages")
 
 
 def unknown_key(line: Line, target: Target) -> Iterator[Fault]:
@@ -321,8 +236,10 @@ def unknown_key(line: Line, target: Target) -> Iterator[Fault]:
     for i, message in line.turns:
         for key in message:
             if key not in target.message_keys:
-                cure = f"Leave it out.{did_you_mean(key, target.message_keys - message.keys())}"
-                yield Fault(f"{target.title} does not know the key {quoted(key)}", cure, where=_at(i, key))
+                cure = f"Leave it out.{line.guess(key, target.message_keys - message.keys())}"
+                yield Fault(
+                    f"{target.title} does not know the key {quoted(key)}", cure, where=message_path(i, key)
+                )
 
 
 def deprecated_functions(line: Line, target: Target) -> Iterator[Fault]:
@@ -341,42 +258,14 @@ def deprecated_functions(line: Line, target: Target) -> Iterator[Fault]:
             yield Fault(f"{key} is deprecated", f"Use {new}.", where=key, fixable=fixable)
     for i, message in line.turns:
         if message.get("function_call") is not None:
-            where = _at(i, "function_call")
+            where = message_path(i, "function_call")
             fixable = can_become_tool_call(message)
             yield Fault("function_call is deprecated", "Use tool_calls.", where=where, fixable=fixable)
-
-
-def no_system(line: Line, target: Target) -> Iterator[Fault]:
-    """The row has no system message.
-
-    Why: nothing is wrong; but rows with and without one teach two behaviours. Shown only when selected.
-    With: select=MSG020
-    Bad:
-        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
-    Good:
-        {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
-    """
-    if line.roles is not None and not any(role in SYSTEM for role in line.roles):
-        yield Fault(
-            "there is no system message",
-            "Add the one you use at inference, if you use one.",
-            where="messages",
-        )
-
-
-def _at(index: int, key: str | None = None) -> str:
-    return join_path(["messages", index] if key is None else ["messages", index, key])
 
 
 def _calls(message: dict[str, Any]) -> bool:
     """Whether something else than content says what the message does."""
     return any(message.get(key) for key in ("tool_calls", "function_call", "refusal", "audio"))
-
-
-def _has_image(message: dict[str, Any]) -> bool:
-    content = message.get("content")
-    parts = content if isinstance(content, list) else ()
-    return any(isinstance(part, dict) and part.get("type") in ("image_url", "image") for part in parts)
 
 
 def _is_blank(content: Any) -> bool:

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 from ..findings import Fault, kind_of, quoted
 from ..images import embedded_image, scheme_of
-from ..strict_json import join_path
-from ..suggest import did_you_mean
+from ..json_scanner import join_path
 from ..targets import Target
 from .subjects import Line
 
@@ -67,7 +66,7 @@ def bad_part(line: Line, target: Target) -> Iterator[Fault]:
         kind = part.value.get("type")
         if not isinstance(kind, str) or kind not in known:
             foreign = FOREIGN.get(kind) if isinstance(kind, str) else None
-            hint = f" Did you mean {foreign}?" if foreign else did_you_mean(str(kind), known)
+            hint = f" Did you mean {foreign}?" if foreign else line.guess(str(kind), known)
             message = "the part has no type" if kind is None else f"unknown part type {quoted(kind)}"
             cure = f"Use one of {', '.join(sorted(known))}.{hint}"
             yield Fault(message, cure, where=part.where if kind is None else f"{part.where}.type")

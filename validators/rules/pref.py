@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 from typing import Any
 
+import msgspec
+
 from ..findings import Fault, kind_of, quoted
+from ..strict_json import Decoded
 from ..targets import Target
 from .subjects import Collection, Line
 
@@ -15,8 +19,35 @@ OPENAI = ("input", "preferred_output", "non_preferred_output")
 TRL = ("prompt", "chosen", "rejected")
 # Where other trainers keep what the sides answer.
 PROMPT_KEYS = frozenset({"prompt", "instruction", "input", "question", "conversations", "messages"})
+Check = Callable[[Line, Target], Iterator[Fault]]
 # A sign test's level at which lengths are no chance any more.
 BIAS_LEVEL = 0.001
+
+
+def in_pairs(check: Check) -> Check:
+    """A check of chats that also looks at each list of messages in a pair: what was asked, and both sides."""
+
+    @wraps(check)
+    def checked(line: Line, target: Target) -> Iterator[Fault]:
+        if line.format != "preference":
+            yield from check(line, target)
+            return
+        for place, messages in _conversations(line.value):
+            inner = Line(line.number, None, Decoded({"messages": messages}), target, "chat")
+            for fault in check(inner, target):
+                where = place + (fault.where or "").removeprefix("messages")
+                # Fixes are made for chats.
+                yield msgspec.structs.replace(fault, where=where, fixable=False)
+
+    return checked
+
+
+def _conversations(value: dict[str, Any]) -> Iterator[tuple[str, list[Any]]]:
+    form = _form(value)
+    asked, where = _input(value)
+    for place, messages in ((where, asked), *((key, value.get(key)) for key in form[1:])):
+        if isinstance(messages, list):
+            yield place, messages
 
 
 def bad_pair(line: Line, target: Target) -> Iterator[Fault]:

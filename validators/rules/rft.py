@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ..findings import Fault, quoted
-from ..strict_json import join_path
+from ..json_scanner import join_path
 from ..targets import Target
 from .subjects import Collection, Line, extra_keys
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, Protocol
 
 import msgspec
 
 from ..examples import OPTIONS
 from ..fingerprints import Fingerprints
+from ..json_scanner import ScanFault
 from ..measuring import TokenFacts
-from ..strict_json import Decoded, ScanFault, decode
+from ..strict_json import Decoded, decode
+from ..suggest import did_you_mean
 from ..targets import Target
 from ..text_facts import TextFacts
 
@@ -50,13 +52,15 @@ class Line:
     is an object with a role the target takes: rules about the order of turns need that, and a row with
     a deeper fault should not be blamed for what follows from it. `length` is set only for a line too long
     to be read, `refused` says why a table's row makes no chat. `budget` is how many bytes may still be
-    gone through to find columns: a long row with many faults has none for the last of them.
+    gone through to find columns, and `guesses` how many names may be looked for among the known ones: a
+    row with very many faults has none for the last of them.
     """
 
     __slots__ = (
         "budget",
         "decoded",
         "format",
+        "guesses",
         "length",
         "number",
         "raw",
@@ -72,7 +76,8 @@ class Line:
         self.number = number
         self.raw = raw
         self.length: int | None = None
-        self.budget = 1 << 24
+        self.budget = 1 << 23
+        self.guesses = 100
         self.refused: str | None = None
         self.decoded = decoded
         self.value: Any = decoded.value
@@ -86,6 +91,11 @@ class Line:
             known = tuple(r for r in roles if isinstance(r, str) and r in target.roles)
             if known and len(known) == len(messages):
                 self.roles = known
+
+    def guess(self, name: str, known: Iterable[str]) -> str:
+        """What may be meant by a name, as a sentence behind a blank; "" where nothing is near."""
+        self.guesses -= 1
+        return did_you_mean(name, known) if self.guesses >= 0 else ""
 
     def scanned(self, kind: str) -> tuple[ScanFault, ...]:
         """The breaches of strict JSON of one kind."""

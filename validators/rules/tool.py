@@ -9,36 +9,17 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..findings import Fault, kind_of, quoted
-from ..strict_json import Decoded, decode, join_path
-from ..suggest import did_you_mean
+from ..json_scanner import join_path
 from ..targets import Target
 from ..tool_schemas import parameters_fault, violations
+from .calls import Call, calls_of, decoded_text, definitions_of, is_name, named_calls, tool_list
 from .subjects import Line
 
 # Of more names the nearest is not looked for: the row has a fault with each of its calls, probably.
 FEW = 200
-
-
-class Call(NamedTuple):
-    """One call: message index, JSON path, id (None: it has none), name ("" where misshapen), arguments."""
-
-    turn: int
-    where: str
-    id: str | None
-    name: str
-    arguments: Any
-
-
-class Definition(NamedTuple):
-    """One tool as the row defines it; `function` is None where nothing says what it is."""
-
-    where: str
-    tool: Any
-    function: dict[str, Any] | None
 
 
 def bad_tool_call(line: Line, target: Target) -> Iterator[Fault]:
@@ -61,7 +42,7 @@ def bad_tool_call(line: Line, target: Target) -> Iterator[Fault]:
             if fault := _call_fault(call, target):
                 yield Fault(fault, shape, where=f"{where}[{i}]")
         old = message.get("function_call")
-        if old is not None and not (isinstance(old, dict) and _is_name(old.get("name"))):
+        if old is not None and not (isinstance(old, dict) and is_name(old.get("name"))):
             cure = 'Write {"name": "…", "arguments": "{…}"}, or better tool_calls.'
             yield Fault(
                 "the function call has no name", cure, where=join_path(["messages", turn, "function_call"])
@@ -74,10 +55,10 @@ def _call_fault(call: Any, target: Target) -> str | None:
     function = call.get("function")
     if not isinstance(function, dict):
         return "the tool call has no object 'function'"
-    if not _is_name(function.get("name")):
+    if not is_name(function.get("name")):
         return "the tool call's function has no name"
     needs = target.call_needs
-    if "id" in needs and not _is_name(call.get("id")):
+    if "id" in needs and not is_name(call.get("id")):
         return f"the tool call has no id, which {target.title} needs"
     if "type" in needs and call.get("type") != "function":
         return "the tool call's type is not 'function'"
@@ -96,8 +77,8 @@ def arguments_not_json(line: Line, target: Target) -> Iterator[Fault]:
     Good:
         {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "level", "arguments": "{\\"device\\": \\"Duo\\"}"}}]}]}
     """
-    for call in _named(line):
-        decoded = _decoded(call.arguments)
+    for call in named_calls(line):
+        decoded = decoded_text(call.arguments)
         if decoded is not None and decoded.faults and decoded.faults[0].kind != "duplicate-key":
             fault = decoded.faults[0]
             message = f"the arguments are not JSON: {fault.message} (byte {fault.offset + 1} of them)"
@@ -113,17 +94,17 @@ def arguments_not_object(line: Line, target: Target) -> Iterator[Fault]:
     Good:
         {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "level", "arguments": "{}"}}]}]}
     """
-    for call in _named(line):
+    for call in named_calls(line):
         value = call.arguments
         if isinstance(value, str):
-            decoded = _decoded(value)
+            decoded = decoded_text(value)
             if decoded is None or decoded.faults:
                 continue
             value = decoded.value
         elif value is None or "arguments" in target.call_needs:
             continue
         if not isinstance(value, dict):
-            inner = _decoded(value)
+            inner = decoded_text(value)
             twice = inner is not None and not inner.faults and isinstance(inner.value, dict)
             cure = "They were encoded twice: encode once." if twice else 'Write an object: "{…}".'
             message = f"the arguments are {kind_of(value)}, not an object"
@@ -140,13 +121,13 @@ def arguments_break_schema(line: Line, target: Target) -> Iterator[Fault]:
     Good:
         {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "level", "arguments": "{\\"device\\": \\"Duo\\"}"}}]}], "tools": [{"type": "function", "function": {"name": "level", "parameters": {"type": "object", "properties": {"device": {"type": "string"}}, "required": ["device"]}}}]}
     """
-    calls = _named(line)
-    functions = (d.function for d in _definitions(line)) if calls else ()
-    schemas = {f["name"]: f.get("parameters") for f in functions if f is not None and _is_name(f.get("name"))}
+    calls = named_calls(line)
+    functions = (d.function for d in definitions_of(line)) if calls else ()
+    schemas = {f["name"]: f.get("parameters") for f in functions if f is not None and is_name(f.get("name"))}
     for call in calls:
         schema, value = schemas.get(call.name), call.arguments
         if isinstance(value, str):
-            decoded = _decoded(value)
+            decoded = decoded_text(value)
             value = None if decoded is None or decoded.faults else decoded.value
         elif line.raw is None:
             value = _without_nulls(value)
@@ -164,15 +145,15 @@ def undefined_tool(line: Line, target: Target) -> Iterator[Fault]:
     Good:
         {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "level", "arguments": "{}"}}]}], "tools": [{"type": "function", "function": {"name": "level", "parameters": {"type": "object", "properties": {}}}}]}
     """
-    calls = _named(line)
-    given = [(d.function or {}).get("name") for d in _definitions(line)] if calls else []
+    calls = named_calls(line)
+    given = [(d.function or {}).get("name") for d in definitions_of(line)] if calls else []
     names = [name for name in given if isinstance(name, str) and name]
     if not names or len(names) < len(given):
         return  # no tools, or one without a name that might be meant
     known = frozenset(names)
     for call in calls:
         if call.name not in known:
-            hint = did_you_mean(call.name, names) if len(calls) <= FEW else ""
+            hint = line.guess(call.name, names) if len(calls) <= FEW else ""
             cure = f"Define it, or call a tool of the row.{hint}"
             yield Fault(f"the row defines no tool {quoted(call.name)}", cure, where=call.where)
 
@@ -186,7 +167,7 @@ def orphan_tool_result(line: Line, target: Target) -> Iterator[Fault]:
     Good:
         {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "level", "arguments": "{}"}}]}, {"role": "tool", "tool_call_id": "c1", "content": "0.5"}, {"role": "assistant", "content": "Half full."}]}
     """
-    calls = _calls(line)
+    calls = calls_of(line)
     first = _first_turns(calls)
     for turn, message in line.turns:
         if message.get("role") != "tool":
@@ -197,7 +178,7 @@ def orphan_tool_result(line: Line, target: Target) -> Iterator[Fault]:
             yield Fault("the tool message has no tool_call_id", cure, where=where)
         elif _is_orphan(answered, turn, first):
             ids = (identity for identity, called in first.items() if identity and called < turn)
-            hint = did_you_mean(answered, ids) if isinstance(answered, str) and len(first) <= FEW else ""
+            hint = line.guess(answered, ids) if isinstance(answered, str) and len(first) <= FEW else ""
             cure = f"Put the call before it, with the same id.{hint}"
             yield Fault("the tool message answers no earlier call", cure, where=where)
 
@@ -228,7 +209,7 @@ def unanswered_call(line: Line, target: Target) -> Iterator[Fault]:
     Good:
         {"messages": [{"role": "user", "content": "Water?"}, {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "level", "arguments": "{}"}}]}, {"role": "tool", "tool_call_id": "c1", "content": "0.5"}, {"role": "assistant", "content": "Half full."}]}
     """
-    calls = _calls(line)
+    calls = calls_of(line)
     results = [
         (turn, m.get("tool_call_id")) for turn, m in line.turns if m.get("role") in ("tool", "function")
     ]
@@ -261,14 +242,14 @@ def bad_tool_definition(line: Line, target: Target) -> Iterator[Fault]:
     """
     for key in ("tools", "functions"):
         given = line.value.get(key)
-        if given is not None and not isinstance(_tool_list(given, target), list):
+        if given is not None and not isinstance(tool_list(given, target), list):
             yield Fault(f"{key} is {kind_of(given)}, not a list", "Make it a list of objects.", where=key)
-    for where, tool, function in _definitions(line):
+    for where, tool, function in definitions_of(line):
         if function is None:
             cure = 'Write {"type": "function", "function": {"name": "…", "parameters": {…}}}.'
             yield Fault("the tool defines no function", cure, where=where)
             continue
-        if not _is_name(function.get("name")):
+        if not is_name(function.get("name")):
             yield Fault("the tool has no name", "Name it as the calls do.", where=where)
         wrapped = tool is not function and tool.get("type") == "function"
         if "type" in target.call_needs and where.startswith("tools") and not wrapped:
@@ -290,7 +271,7 @@ def too_many_tools(line: Line, target: Target) -> Iterator[Fault]:
     Good:
         {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}], "tools": [{"type": "function", "function": {"name": "level"}}]}
     """
-    count = len(_definitions(line))
+    count = len(definitions_of(line))
     if target.max_tools is not None and count > target.max_tools:
         cure = "Keep those that the conversation may need."
         yield Fault(f"{count} tools, and at most {target.max_tools} are taken", cure, where="tools")
@@ -309,7 +290,7 @@ def tool_id_form(line: Line, target: Target) -> Iterator[Fault]:
     length = target.tool_id_length
     if length is None:
         return
-    places = {call.id: f"{call.where}.id" for call in reversed(_calls(line)) if call.id is not None}
+    places = {call.id: f"{call.where}.id" for call in reversed(calls_of(line)) if call.id is not None}
     for turn, message in line.turns:
         if isinstance(identity := message.get("tool_call_id"), str):
             places.setdefault(identity, join_path(["messages", turn, "tool_call_id"]))
@@ -331,59 +312,10 @@ def tools_unsupported(line: Line, target: Target) -> Iterator[Fault]:
     """
     if target.tools is not False:
         return
-    calls = _calls(line)
+    calls = calls_of(line)
     if line.value.get("tools") or line.value.get("functions") or calls:
         where = "tools" if line.value.get("tools") else calls[0].where if calls else "functions"
         yield Fault(f"{target.title} takes no tools", "Leave such rows out, or choose a target.", where=where)
-
-
-# Eleven rules ask for the same row's calls and tools one after the other.
-@lru_cache(maxsize=1)
-def _calls(line: Line) -> tuple[Call, ...]:
-    """All calls in order, also misshapen ones: results may answer them."""
-    calls = []
-    for turn, message in line.turns:
-        given = message.get("tool_calls")
-        for i, call in enumerate(given if isinstance(given, list) else [given] * (given is not None)):
-            entry = call if isinstance(call, dict) else {}
-            where = join_path(["messages", turn, "tool_calls", i])
-            calls.append(_call(turn, where, entry.get("id"), entry.get("function")))
-        if message.get("function_call") is not None:
-            where = join_path(["messages", turn, "function_call"])
-            calls.append(_call(turn, where, None, message["function_call"]))
-    return tuple(calls)
-
-
-def _call(turn: int, where: str, identity: Any, function: Any) -> Call:
-    given = function if isinstance(function, dict) else {}
-    name = given["name"] if _is_name(given.get("name")) else ""
-    return Call(turn, where, identity if _is_name(identity) else None, name, given.get("arguments"))
-
-
-def _named(line: Line) -> list[Call]:
-    """The calls that name their function."""
-    return [call for call in _calls(line) if call.name]
-
-
-@lru_cache(maxsize=1)
-def _definitions(line: Line) -> tuple[Definition, ...]:
-    """The tools of a row, `functions` behind `tools`. A tool may stand without its `function` around it."""
-    found = []
-    for key in ("tools", "functions"):
-        given = _tool_list(line.value.get(key))
-        for i, tool in enumerate(given if isinstance(given, list) else ()):
-            inner = tool.get("function") if isinstance(tool, dict) else None
-            bare = tool if isinstance(tool, dict) and "name" in tool and inner is None else None
-            found.append(Definition(f"{key}[{i}]", tool, inner if isinstance(inner, dict) else bare))
-    return tuple(found)
-
-
-def _tool_list(given: Any, target: Target | None = None) -> Any:
-    """The list of tools; a table may hold it as JSON text, which hosted targets refuse."""
-    if isinstance(given, str) and not (target and target.call_needs):
-        decoded = _decoded(given)
-        return given if decoded is None or decoded.faults else decoded.value
-    return given
 
 
 def _below(where: str, tool: Any, function: Any) -> str:
@@ -395,25 +327,8 @@ def _arguments(call: Call) -> str:
     return f"{call.where}{function}.arguments"
 
 
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
-
-
 def _without_nulls(value: Any) -> Any:
     """Columnar files fill in null for every key that another row has."""
     if isinstance(value, dict):
         return {key: _without_nulls(item) for key, item in value.items() if item is not None}
     return [_without_nulls(item) for item in value] if isinstance(value, list) else value
-
-
-def _decoded(text: Any) -> Decoded | None:
-    return _decode(text) if isinstance(text, str) else None
-
-
-@lru_cache(maxsize=32)
-def _decode(text: str) -> Decoded | None:
-    """The text as strict JSON; None for half a surrogate pair, which is FMT011's."""
-    try:
-        return decode(text.encode())
-    except UnicodeEncodeError:
-        return None

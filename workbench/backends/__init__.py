@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +14,8 @@ from ..settings import Backend as BackendSettings
 
 # Kinds of backends that can draw an answer by a seed; the others answer the same question the same way.
 DRAWING = ("openai",)
+# Where the openai client goes without an address.
+OPENAI = "https://api.openai.com/v1"
 
 
 class BackendError(RuntimeError):
@@ -25,12 +28,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     The references never reach the model's input: they are carried along to the prediction row, and the
     first one's likelihood is measured after the prompt where the backend can. With a `seed` the answer is
     drawn at temperature 1; without one it is the likeliest. Kinds that are not in DRAWING always give that.
+    With `choices` the answer is one of them and nothing else, where the backend can hold a model to that.
     """
 
     prompt: Prompt
     references: tuple[str, ...]
     group: str | None = None
     seed: int | None = None
+    choices: tuple[str, ...] = ()
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +47,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     template: str | None = None
     licence: str | None = None
     hardware: dict[str, str] = {}
+    adapted: dict[str, str] = {}
+    """Parameters that a server refused, each with what was sent instead."""
 
 
 class Backend(Protocol):
@@ -70,31 +77,31 @@ class Backend(Protocol):
         ...
 
 
-def _hf(settings: Any, base: Path, offline: bool) -> Backend:
+def _hf(settings: Any, base: Path, offline: bool, ledger: Path | None) -> Backend:
     from .hf import HfBackend
 
     return HfBackend(settings, base, offline=offline)
 
 
-def _openai(settings: Any, base: Path, offline: bool) -> Backend:
+def _openai(settings: Any, base: Path, offline: bool, ledger: Path | None) -> Backend:
     from .openai_server import OpenAIBackend
 
-    return OpenAIBackend(settings, offline=offline)
+    return OpenAIBackend(settings, base, offline=offline, ledger=ledger)
 
 
-def _echo(settings: Any, base: Path, offline: bool) -> Backend:
+def _echo(settings: Any, base: Path, offline: bool, ledger: Path | None) -> Backend:
     from .echo import EchoBackend
 
     return EchoBackend()
 
 
-def _replay(settings: Any, base: Path, offline: bool) -> Backend:
+def _replay(settings: Any, base: Path, offline: bool, ledger: Path | None) -> Backend:
     from .replay import ReplayBackend
 
     return ReplayBackend(base / settings.path)
 
 
-BACKENDS: dict[str, Callable[[Any, Path, bool], Backend]] = {
+BACKENDS: dict[str, Callable[[Any, Path, bool, Path | None], Backend]] = {
     "hf": _hf,
     "openai": _openai,
     "echo": _echo,
@@ -102,9 +109,22 @@ BACKENDS: dict[str, Callable[[Any, Path, bool], Backend]] = {
 }
 
 
-def open_backend(settings: BackendSettings, *, base: Path, offline: bool = False) -> Backend:
-    """Make a backend from its settings; models load on first use. Raises BackendError, AssetError."""
-    return BACKENDS[settings.kind](settings, base, offline)
+def open_backend(
+    settings: BackendSettings, *, base: Path, offline: bool = False, ledger: Path | None = None
+) -> Backend:
+    """Make a backend from its settings; models load on first use. Raises BackendError, AssetError.
+
+    `ledger` is where a server's backend writes what it spends, and reads what was spent before.
+    """
+    return BACKENDS[settings.kind](settings, base, offline, ledger)
+
+
+def server_of(settings: BackendSettings) -> str | None:
+    """The address that a backend's requests go to; None where nothing leaves this process."""
+    if settings.kind != "openai":
+        return None
+    # As the client itself finds it.
+    return settings.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI
 
 
 def cost_usd(

@@ -1,4 +1,4 @@
-"""Local generation with transformers: batched, sorted by length, greedy, the same for every contender.
+"""Local generation with transformers: batched, greedy, the same for every contender.
 
 Batches are a function of the whole request list, never of what is already done: bf16 output depends on
 a batch's shape, so a resumed run must form the very batches of an uninterrupted one.
@@ -7,11 +7,10 @@ a batch's shape, so a resumed run must form the very batches of an uninterrupted
 from __future__ import annotations
 
 import contextlib
-import copy
 import gc
-import time
+import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import msgspec
 
 from validators.assets import resolve_model
 from validators.encoding import encode
-from validators.examples import Example, Message
+from validators.examples import Example, Message, ToolCall
 from validators.licences import licence_of
 from validators.tokens import HuggingFaceTokenizer, TokenizerError, load_hf_tokenizer
 
@@ -29,7 +28,13 @@ from ..models import hardware, load_model, pick_device, pick_dtype, weights_hash
 from ..records import Prediction
 from ..settings import HfBackend as Settings
 from . import BackendError, Identity, Request, cost_usd
-from .likelihoods import reference_nats, row_nats
+from .batches import arrange
+from .generation import Reader, Row, clock, greedy, likeliest, reply_nats, worth
+from .likelihoods import row_nats
+from .memory import available_bytes, is_out_of_memory, rows_that_fit
+from .tool_calls import read_calls
+
+log = logging.getLogger("workbench.local")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +42,13 @@ class _Job:
     """One request as token ids; `reference` is empty where its likelihood cannot be measured."""
 
     request: Request
-    prompt: list[int]
+    row: Row
     reference: list[int]
+    choices: list[list[int]]
+
+
+class _OutOfMemoryError(BackendError):
+    """The memory of the device does not hold a batch."""
 
 
 class HfBackend:
@@ -49,7 +59,10 @@ class HfBackend:
         self.folder = resolve_model(settings.model, base=base, offline=offline)
         self.device = pick_device(settings.device)
         self.dtype = pick_dtype(settings.dtype, self.device)
+        self.batch_size = settings.batch_size
+        """The most rows at once in the last answers: less than asked for where memory held no more."""
         self._model: Any = None
+        self._choices: dict[tuple[str, ...], list[list[int]]] = {}
         self.tokenizer: HuggingFaceTokenizer = load_hf_tokenizer(settings.model, self.folder)
 
     def identity(self) -> Identity:
@@ -71,22 +84,35 @@ class HfBackend:
     def answer(
         self, requests: Sequence[Request], *, done: frozenset[str] = frozenset(), adapter: Path | None = None
     ) -> Iterator[Prediction]:
-        """Yield greedy answers batch by batch, the longest prompts first (they show a lack of memory at once)."""
+        """Yield the likeliest answers batch by batch; those whose prompts begin alike stand together."""
         jobs = []
-        for request in requests:
+        for request in sorted(requests, key=lambda r: r.prompt.id):
             job = self._job(request)
             if isinstance(job, Prediction):
                 if job.id not in done:
                     yield job
             else:
                 jobs.append(job)
-        jobs.sort(key=lambda j: (-len(j.prompt), j.request.prompt.id))
-        size = self._settings.batch_size
+        if not jobs:
+            return
+        self.batch_size = self._settings.batch_size
         with self._adapted(adapter) as model:
-            for begin in range(0, len(jobs), size):
-                batch = jobs[begin : begin + size]
+            self._fit_batches(model, max(len(j.row.prompt) for j in jobs))
+            reader = Reader(model, self.device, self._pad_id())
+            for batch in self._batches(jobs):
                 if not all(j.request.prompt.id in done for j in batch):
-                    yield from (p for p in self._answer_batch(model, batch) if p.id not in done)
+                    yield from (p for p in self._answer_batch(reader, batch) if p.id not in done)
+
+    def _batches(self, jobs: Sequence[_Job]) -> list[list[_Job]]:
+        """Prompts that begin alike together; constrained ones apart, for they are answered in another way."""
+        size = self.batch_size
+        batches: list[list[_Job]] = []
+        for constrained in (False, True):
+            own = [j for j in jobs if bool(j.choices) == constrained]
+            places = arrange([j.row.prompt for j in own], worth(self.device))
+            own = [replace(own[p.index], row=replace(own[p.index].row, path=p.path)) for p in places]
+            batches += [own[begin : begin + size] for begin in range(0, len(own), size)]
+        return batches
 
     def plain_text_nats(
         self, texts: Sequence[str], *, adapter: Path | None = None
@@ -110,6 +136,11 @@ class HfBackend:
         with self._adapted(adapter) as model, self._within_memory():
             nats = row_nats(model, cut, self._pad_id(), self.device)
         return [(n, len(row) - 1, size) for n, row, size in zip(nats, cut, sizes, strict=True)]
+
+    def notes(self) -> dict[str, str]:
+        """What a reader of the last answers should know: whether memory made their batches smaller."""
+        used, asked = self.batch_size, self._settings.batch_size
+        return {"batch size": f"{used} instead of {asked}: memory held no more"} if used < asked else {}
 
     def release(self) -> None:
         """Free the weights."""
@@ -150,16 +181,26 @@ class HfBackend:
         failed: dict[str, Any] = {"id": prompt.id, "references": request.references, "group": request.group}
         try:
             ids = self.tokenizer.prompt_ids(prompt.messages, tools=prompt.tools)
+            choices = self._choice_ids(request.choices)
         except TokenizerError as error:
             return Prediction(**failed, error=str(error))
-        room = self._context - self._settings.max_new_tokens
-        if len(ids) > room:
+        room = self._context - max([self._settings.max_new_tokens] if not choices else map(len, choices))
+        if not 1 < len(ids) <= room:
+            says = f"the model takes {room}" if len(ids) > room else "an answer can only begin after two"
             return Prediction(
-                **failed,
-                prompt_tokens=len(ids),
-                error=f"the prompt has {len(ids)} tokens, the model takes {room}",
+                **failed, prompt_tokens=len(ids), error=f"the prompt has {len(ids)} tokens, {says}"
             )
-        return _Job(request, ids, self._reference_ids(request, ids))
+        return _Job(request, Row(ids), self._reference_ids(request, ids), choices)
+
+    def _choice_ids(self, choices: tuple[str, ...]) -> list[list[int]]:
+        """Tokens of each choice as training would see it as an answer, its end of turn included."""
+        if choices not in self._choices:
+            self._choices[choices] = [self._reply_ids(choice) for choice in choices]
+        return self._choices[choices]
+
+    def _reply_ids(self, text: str) -> list[int]:
+        turn = encode(Example((Message("user", "a"), Message("assistant", text))), self.tokenizer)
+        return [i for i, trained in zip(turn.ids, turn.loss_mask, strict=True) if trained]
 
     def _reference_ids(self, request: Request, prompt_ids: list[int]) -> list[int]:
         """Tokens of the first reference as training would see them, its end-of-turn included; none for none."""
@@ -186,9 +227,44 @@ class HfBackend:
         config = AutoConfig.from_pretrained(self.folder).get_text_config()
         return int(getattr(config, "max_position_embeddings", 0) or 10**9)
 
-    def _answer_batch(self, model: Any, batch: list[_Job]) -> list[Prediction]:
-        with self._within_memory():
-            return self._answered(model, batch)
+    def _fit_batches(self, model: Any, longest: int) -> None:
+        """Lower the batch size to what the memory holds: a CPU's system ends a program that takes too much."""
+        config, columns = model.config.get_text_config(), longest + self._settings.max_new_tokens
+        free = available_bytes() if self.device == "cpu" else None
+        fits = rows_that_fit(config, model.dtype.itemsize, columns, free, self.batch_size)
+        if fits < self.batch_size:
+            log.warning(
+                "batch size %d instead of %d: the memory of %s holds no more prompts of %d tokens.",
+                *(fits, self.batch_size, self.device, longest),
+            )
+            self.batch_size = fits
+
+    def _answer_batch(self, reader: Reader, batch: list[_Job]) -> list[Prediction]:
+        """Answer in parts of at most the batch size; it is halved where memory does not hold a part."""
+        answers: list[Prediction] = []
+        while part := batch[len(answers) :][: self.batch_size]:
+            found = self._answered_if_fits(reader, part)
+            if found is not None:
+                answers += found
+                continue
+            reader.forget()
+            gc.collect()
+            self.batch_size = (len(part) + 1) // 2
+            log.warning(
+                "batch size %d from here on: %d rows do not fit the memory of %s.",
+                *(self.batch_size, len(part), self.device),
+            )
+        return answers
+
+    def _answered_if_fits(self, reader: Reader, batch: list[_Job]) -> list[Prediction] | None:
+        """None where memory holds no such batch, but may hold a smaller one: the next try begins with it freed."""
+        try:
+            with self._within_memory():
+                return self._answered(reader, batch)
+        except _OutOfMemoryError:
+            if len(batch) == 1:
+                raise
+            return None
 
     @contextlib.contextmanager
     def _within_memory(self) -> Iterator[None]:
@@ -198,39 +274,54 @@ class HfBackend:
         try:
             with torch.inference_mode():
                 yield
-        except torch.OutOfMemoryError as error:
-            raise BackendError(
-                f"answering does not fit the memory of {self.device}. Lower batch_size of this backend (now "
-                f"{self._settings.batch_size}); finished answers are kept."
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise _OutOfMemoryError(
+                f"answering does not fit the memory of {self.device}, even one row at a time. Use a smaller model, "
+                "a shorter prompt (fewer examples or passages) or `dtype: bfloat16`; finished answers are kept."
             ) from error
 
-    def _answered(self, model: Any, batch: list[_Job]) -> list[Prediction]:
-        begun = _clock(self.device)
-        prompt = _left_padded([j.prompt for j in batch], self._pad_id(), self.device)
-        out = model(**prompt, use_cache=True, logits_to_keep=1)
-        first, cache = out.logits[:, -1].float(), out.past_key_values
-        prefill = _clock(self.device) - begun
-        nats: list[float | None] = [None] * len(batch)
-        if any(j.reference for j in batch):
-            nats = reference_nats(model, first, copy.deepcopy(cache), prompt, [j.reference for j in batch])
-        begun = _clock(self.device)
-        answers = _greedy(model, first, cache, prompt, self._settings.max_new_tokens, self._stop_ids())
-        seconds = (prefill + _clock(self.device) - begun) / len(batch)
-        return [self._prediction(*row, seconds) for row in zip(batch, answers, nats, strict=True)]
+    def _answered(self, reader: Reader, batch: list[_Job]) -> list[Prediction]:
+        read = reader.read([j.row for j in batch])
+        nats = reply_nats(reader, read, [j.reference for j in batch])
+        begun = clock(self.device)
+        if batch[0].choices:
+            best = likeliest(reader, read, [j.choices for j in batch])
+            answers = [j.choices[k] for j, k in zip(batch, best, strict=True)]
+            texts = [j.request.choices[k] for j, k in zip(batch, best, strict=True)]
+        else:
+            answers = greedy(reader, read, self._settings.max_new_tokens, self._stop_ids())
+            texts = [self.tokenizer.tokenizer.decode(a, skip_special_tokens=True) for a in answers]
+        own = (clock(self.device) - begun) / len(batch)
+        return [
+            self._prediction(job, answer, text, likely, seconds + own)
+            for job, answer, text, likely, seconds in zip(
+                batch, answers, texts, nats, read.seconds, strict=True
+            )
+        ]
 
-    def _prediction(self, job: _Job, answer: list[int], nats: float | None, seconds: float) -> Prediction:
+    def _prediction(
+        self, job: _Job, answer: list[int], text: str, nats: float | None, seconds: float
+    ) -> Prediction:
         stopped = bool(answer) and answer[-1] in self._stop_ids()
+        calls: tuple[ToolCall, ...] = ()
+        if tools := job.request.prompt.tools:
+            # Control tokens mark calls in some templates.
+            written = self.tokenizer.tokenizer.decode(answer[:-1] if stopped else answer)
+            text, calls = read_calls(written, tools) or (text, ())
         reference = job.request.references[0]
         return Prediction(
             id=job.request.prompt.id,
-            prediction=self.tokenizer.tokenizer.decode(answer, skip_special_tokens=True),
+            prediction=text,
             references=job.request.references,
             group=job.request.group,
-            prompt_tokens=len(job.prompt),
+            tool_calls=tuple(call.as_dict() for call in calls),
+            prompt_tokens=len(job.row.prompt),
             completion_tokens=len(answer),
             seconds=seconds,
-            usd=cost_usd(self._settings, len(job.prompt), len(answer)),
-            finish_reason="stop" if stopped else "length",
+            usd=cost_usd(self._settings, len(job.row.prompt), len(answer)),
+            finish_reason="stop" if stopped or job.choices else "length",
             reference_nats=nats,
             reference_tokens=len(job.reference) if nats is not None else None,
             reference_bytes=len(reference.encode()) if nats is not None else None,
@@ -246,61 +337,10 @@ class HfBackend:
     def _turn_end(self) -> int | None:
         """The token that ends a turn in training: a tuned model stops there, whatever its settings say."""
         try:
-            turn = encode(Example((Message("user", "a"), Message("assistant", "b"))), self.tokenizer)
+            return self._reply_ids("b")[-1]
         except TokenizerError:
             return None
-        return max(zip(turn.loss_mask, range(len(turn.ids)), turn.ids, strict=True))[2]
 
     def _pad_id(self) -> int:
         pad = self.tokenizer.tokenizer.pad_token_id
         return int(pad if pad is not None else min(self._stop_ids(), default=0))
-
-
-def _clock(device: str) -> float:
-    """The time once all work given to the device is done: an accelerator only queues it."""
-    import torch
-
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-    elif device == "mps":
-        torch.mps.synchronize()
-    return time.monotonic()
-
-
-def _left_padded(rows: list[list[int]], pad: int, device: str) -> dict[str, Any]:
-    """Prompts as one tensor [rows, longest], padded on the left so that all end where answers begin."""
-    import torch
-
-    width = max(map(len, rows))
-    ids = torch.tensor([[pad] * (width - len(r)) + r for r in rows], device=device)
-    mask = torch.tensor([[0] * (width - len(r)) + [1] * len(r) for r in rows], device=device)
-    return {"input_ids": ids, "attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
-
-
-def _greedy(
-    model: Any, first: Any, cache: Any, prompt: dict[str, Any], max_new_tokens: int, stop: set[int]
-) -> list[list[int]]:
-    """Greedy tokens of each row up to and including its stop token."""
-    import torch
-
-    stops = torch.tensor(sorted(stop), device=first.device)
-    token = first.argmax(-1)
-    mask, position = prompt["attention_mask"], prompt["position_ids"][:, -1]
-    finished = torch.zeros_like(token, dtype=torch.bool)
-    steps = []
-    for step in range(max_new_tokens):
-        steps.append(torch.where(finished, -1, token))
-        finished |= torch.isin(token, stops)
-        if step + 1 == max_new_tokens or bool(finished.all()):
-            break
-        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
-        position = position + 1
-        out = model(
-            input_ids=token[:, None],
-            attention_mask=mask,
-            position_ids=position[:, None],
-            past_key_values=cache,
-            use_cache=True,
-        )
-        cache, token = out.past_key_values, out.logits[:, -1].argmax(-1)
-    return [[t for t in row if t >= 0] for row in torch.stack(steps, 1).tolist()]

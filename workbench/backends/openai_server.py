@@ -1,172 +1,149 @@
 """Any server that speaks the OpenAI chat protocol, through the openai client.
 
-The client retries 408, 409, 429 and 5xx with backoff and honours Retry-After; what still fails becomes
-an error row, which the next run asks again.
+The client sends and reads; when to send, what a failure means and what may still be spent is decided here:
+`asking` takes one sample to its answer, `pacing` says how many at once, `budget` what there is money for.
 """
 
 from __future__ import annotations
 
-import os
-import socket
-import time
-import urllib.parse
-import urllib.request
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from validators.tokens import template_message
-
+from ..experiment import read_schema, settings_hash
 from ..records import Prediction
 from ..settings import OpenAIBackend as Settings
-from . import BackendError, Identity, Request, cost_usd
+from . import BackendError, Identity, Request
+from .api_key import ApiKey
+from .asking import Asker, Learned
+from .budget import Budget
+from .feeding import as_finished
+from .pacing import Patience
+from .troubles import Trouble, trouble_of
 
-TIMEOUT_SECONDS = 120.0
-ATTEMPTS = 10
-REACH_SECONDS = 10.0
+# For the first look at a server: whether it is there, takes the key and knows the model.
+LOOK_SECONDS = 10.0
 
 
 class OpenAIBackend:
     """Asks a chat-completions endpoint, several requests at a time."""
 
-    def __init__(self, settings: Settings, *, offline: bool = False) -> None:
-        import openai
-
+    def __init__(
+        self,
+        settings: Settings,
+        base: Path = Path(),
+        *,
+        offline: bool = False,
+        ledger: Path | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        """Raises BackendError within seconds where the server, the key or the model is wrong."""
         if offline:
             raise BackendError(
                 f"backend of model {settings.model!r} is a server, and --offline opens no connection"
             )
-        key = os.environ.get(settings.api_key_env)
-        if key is None and settings.base_url is None:
-            raise BackendError(
-                f"model {settings.model!r} needs an API key: set the variable {settings.api_key_env}"
-            )
-        _reach(settings)
-        self._settings = settings
-        self._client = openai.OpenAI(
-            api_key=key or "none",
-            base_url=settings.base_url,
-            timeout=TIMEOUT_SECONDS,
-            max_retries=ATTEMPTS - 1,
-        )
+        self._settings, self._patience = settings, patience or Patience()
+        self._schema = read_schema(base / settings.response_schema) if settings.response_schema else None
+        self._schema_hash = settings_hash(self._schema) if self._schema else None
+        self._key = ApiKey(settings, base)
+        self._budget = Budget(settings, ledger)
+        self._learned = Learned(settings.concurrency)
+        self._look()
 
     def identity(self) -> Identity:
         """The server's model name: a server does not tell its weights."""
-        return Identity(model=self._settings.model, revision=self._settings.base_url)
+        return Identity(
+            model=self._settings.model,
+            revision=self._settings.base_url,
+            template=self._schema_hash,
+            adapted={name: instead or "left out" for name, instead in self._learned.adapted.items()},
+        )
 
     def answer(
         self, requests: Sequence[Request], *, done: frozenset[str] = frozenset(), adapter: Path | None = None
     ) -> Iterator[Prediction]:
-        """Yield answers as they arrive."""
+        """Yield answers as they arrive. Raises BackendError where the run has to stop; it can be run again."""
         if adapter is not None:
             raise BackendError(
                 "a server cannot load a local adapter; name the tuned model as `model:` of a backend"
             )
-        waiting = [r for r in requests if r.prompt.id not in done]
-        pool = ThreadPoolExecutor(self._settings.concurrency)
-        failure: BackendError | None = None
-        try:
-            futures = [pool.submit(self._ask, r) for r in waiting]
-            for future in as_completed(futures):
-                if future.cancelled():
-                    continue
-                try:
-                    yield future.result()
-                except BackendError as error:
-                    # What is under way is paid for, so it is still taken; nothing more is sent.
-                    failure = failure or error
-                    for unsent in futures:
-                        unsent.cancel()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-        if failure is not None:
-            raise failure
-
-    def _ask(self, request: Request) -> Prediction:
-        import openai
-
-        prompt = request.prompt
-        known: dict[str, Any] = {"references": request.references, "group": request.group}
-        asked: dict[str, Any] = {
-            "model": self._settings.model,
-            "messages": [template_message(m) for m in prompt.messages],
-            "max_completion_tokens": self._settings.max_new_tokens,
-            "temperature": 0 if request.seed is None else 1,
-            "seed": request.seed or 0,
-        }
-        if prompt.tools:
-            asked["tools"] = list(prompt.tools)
-        begun = time.monotonic()
-        try:
-            answer = self._client.chat.completions.create(**asked)
-        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-            # The same for every sample: stop instead of writing the same error a thousand times.
-            raise BackendError(
-                f"the server refused model {self._settings.model!r}: {self._plain(error)}. Check `model`, `base_url` "
-                f"and the key in {self._settings.api_key_env}."
-            ) from None
-        except openai.APITimeoutError as error:
-            # The server is there; this one request may be too long for it.
-            return Prediction(id=prompt.id, **known, error=self._plain(error))
-        except openai.APIConnectionError as error:
-            where = self._settings.base_url or "the OpenAI API"
-            raise BackendError(
-                f"{where} cannot be reached ({self._plain(error.__cause__ or error)}). Finished answers are kept: run again."
-            ) from None
-        except openai.OpenAIError as error:
-            return Prediction(id=prompt.id, **known, error=self._plain(error))
-        except ValueError as error:
-            return Prediction(
-                id=prompt.id, **known, error=f"the server's answer is no JSON: {self._plain(error)}"
-            )
-        # The client checks nothing: a proxy's web page or half an answer arrives here as it is.
-        if not getattr(answer, "choices", None) or answer.choices[0].message is None:
-            return Prediction(id=prompt.id, **known, error="the server's answer holds no message")
-        choice, usage = answer.choices[0], answer.usage
-        used = (usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)
-        cached = getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", None)
-        cached = cached if isinstance(cached, int) else None  # some servers send other things here
-        return Prediction(
-            id=prompt.id,
-            **known,
-            prediction=choice.message.content or "",
-            tool_calls=tuple(c.model_dump() for c in choice.message.tool_calls or ()),
-            prompt_tokens=used[0],
-            completion_tokens=used[1],
-            cached_tokens=cached,
-            seconds=time.monotonic() - begun,
-            usd=cost_usd(self._settings, used[0], used[1], cached),
-            finish_reason=choice.finish_reason,
-        )
+        waiting = (request for request in requests if request.prompt.id not in done)
+        with self._budget.open():
+            # Twice as many as may ask at once: some always wait to be asked again.
+            yield from as_finished(self._session, waiting, 2 * self._settings.concurrency)
 
     def release(self) -> None:
-        """Keep the connections: they take no room."""
+        """Nothing to free: connections live as long as one call of `answer`."""
 
     def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
+        """Nothing to free."""
 
-    def _plain(self, error: BaseException) -> str:
-        """The error in one line, without the key, which some servers repeat."""
-        text = " ".join(str(getattr(error, "message", error)).split())
-        if key := os.environ.get(self._settings.api_key_env):
-            text = text.replace(key, "[key]")
-        return f"{type(error).__name__}: {text[:300]}"
+    @contextlib.asynccontextmanager
+    async def _session(self) -> AsyncIterator[Callable[[Request], Awaitable[Prediction]]]:
+        import openai
+
+        http = _fast_http()
+        client = _client(
+            openai.AsyncOpenAI, openai.AsyncAzureOpenAI, self._settings, self._key, http_client=http
+        )
+        asker = Asker(
+            client,
+            self._settings,
+            key=self._key,
+            budget=self._budget,
+            learned=self._learned,
+            patience=self._patience,
+            schema=self._schema,
+        )
+        try:
+            yield asker.ask
+        finally:
+            await client.close()
+
+    def _look(self) -> None:
+        """Ask the server for the model. Many know no such question: only what is surely wrong counts."""
+        import openai
+
+        settings = self._settings
+        client = _client(openai.OpenAI, openai.AzureOpenAI, settings, self._key)
+        client = client.with_options(timeout=LOOK_SECONDS)
+        try:
+            client.models.retrieve(settings.model)
+        except Exception as error:
+            wrong = self._wrong(trouble_of(error, frozenset()))
+            if wrong:
+                raise BackendError(self._key.hide(wrong)) from None
+        finally:
+            client.close()
+
+    def _wrong(self, trouble: Trouble) -> str | None:
+        settings = self._settings
+        where = settings.base_url or "the OpenAI API"
+        if trouble.key and "scope" not in trouble.text and trouble.surely_away:
+            return f"{where} refuses the key ({trouble.text}): {self._key.cure}."
+        if trouble.surely_away and not trouble.key:
+            return f"{where} cannot be reached: {trouble.text}. Is the server running? Check base_url."
+        # A server that does not know this question says 404 as well, of the path and not of the model.
+        about_model = settings.model in trouble.text and "/models" not in trouble.text
+        if trouble.text.startswith("HTTP 404") and about_model and settings.api_version is None:
+            return f"{where} has no model {settings.model!r} ({trouble.text}). Check `model` of the backend."
+        return None
 
 
-def _reach(settings: Settings) -> None:
-    """Raise BackendError within seconds where no server listens: the client would retry for minutes.
+def _client(plain: Any, azure: Any, settings: Settings, key: ApiKey, **options: Any) -> Any:
+    """The client of OpenAI's protocol or of Azure's; it neither repeats nor waits by itself."""
+    options |= {"api_key": key.read(), "timeout": settings.timeout_seconds, "max_retries": 0}
+    if settings.api_version is None:
+        return plain(base_url=settings.base_url, **options)
+    return azure(azure_endpoint=settings.base_url or "", api_version=settings.api_version, **options)
 
-    Behind a proxy only the client knows the way, so nothing is tried.
-    """
-    url = urllib.parse.urlsplit(settings.base_url or "")
-    if not url.hostname or urllib.request.getproxies():
-        return
-    port = url.port or (443 if url.scheme == "https" else 80)
+
+def _fast_http() -> Any:
+    """The client's transport over aiohttp, a third less CPU time a request; None (its own) without that package."""
+    import openai
+
     try:
-        socket.create_connection((url.hostname, port), timeout=REACH_SECONDS).close()
-    except OSError as error:
-        raise BackendError(
-            f"{settings.base_url} cannot be reached ({error.strerror or error}). Is the server running? Check base_url."
-        ) from None
+        return openai.DefaultAioHttpClient()
+    except (AttributeError, RuntimeError, ImportError):
+        return None

@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
@@ -50,13 +51,24 @@ VERBS: dict[str, Callable[..., None]] = {
 
 program = typer.Typer(
     name="workbench",
-    help="Decide whether to fine-tune a language model, before you spend: lint, compare, verdict.",
     epilog="Start here: workbench init DIR --data FILE, then workbench run DIR/experiment.yaml",
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+# `main` reads the flag wherever it stands; here it is only told of.
+@program.callback()
+def options(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error arose, and all warnings.")
+    ] = False,
+) -> None:
+    """Decide whether to fine-tune a language model, before you spend: lint, compare, verdict."""
+
+
 for _name, _verb in VERBS.items():
     program.command(name=_name)(_verb)
 

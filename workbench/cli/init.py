@@ -161,7 +161,7 @@ def _propose(
 
     if name is not None and not re.fullmatch(NAME_PATTERN, name):
         raise ProposalError(
-            f"--name {name!r}: a name has up to 64 letters, digits and . _ + -, and begins with one of the first two."
+            f"--name {name!r}: a name has up to 64 letters a-z, digits and . _ + -, and begins with one of the first two."
         )
     plain = re.sub(r"[^A-Za-z0-9._+-]+", "-", folder.absolute().name).strip("._+-")[:64]
     return propose(

@@ -6,11 +6,12 @@ import contextlib
 import json
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
@@ -182,7 +183,7 @@ def _report(
     from validators.prices import load_prices
     from validators.tokens import TokenizerError
 
-    from .tables import columns_of
+    from .tables import check_columns, columns_of
 
     try:
         settings = lint_settings([Path(path) for path in paths], given)
@@ -203,6 +204,9 @@ def _report(
             select=settings.select,
             ignore=settings.ignore,
         )
+        table = columns_of(*columns)
+        if table is not None:
+            check_columns([source.path for source in files], table)
         report = lint_files(
             files,
             target=settings.target,
@@ -215,7 +219,7 @@ def _report(
             or (price.tokenizer if price and price.tokenizer else settings.model),
             max_length=settings.max_length,
             token_limit=price.max_example_tokens if price else None,
-            columns=columns_of(*columns),
+            columns=table,
             jobs=settings.jobs,
             keep=settings.max_findings,
             hashes=settings.format == "json",
@@ -235,8 +239,20 @@ def source_of(path: str, spool: Path) -> str | Source:
     copy = spool / ("stdin.jsonl" if path == "-" else f"pipe-{sum(1 for _ in spool.iterdir())}.jsonl")
     with contextlib.ExitStack() as stack:
         pipe = sys.stdin.buffer if path == "-" else stack.enter_context(Path(path).open("rb"))
+        if _is_device(pipe):
+            raise ValueError(f"{path}: this is a device, which may have no end. Name a file, or pipe one in.")
         shutil.copyfileobj(pipe, stack.enter_context(copy.open("wb")))
     return Source(copy, path)
+
+
+def _is_device(stream: BinaryIO) -> bool:
+    """Whether a stream comes from a device other than a terminal and the empty one."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    harmless = stream.isatty() or status.st_rdev == Path(os.devnull).stat().st_rdev
+    return stat.S_ISCHR(status.st_mode) and not harmless
 
 
 def _print(report: LintReport, output: Output, limit: int, statistics: bool) -> None:

@@ -113,6 +113,11 @@ def _redact(files: Sequence[Source], out: Path) -> Sequence[Source]:
             raise ValueError("two of the files have the same name: redact them one by one.")
         out.mkdir(exist_ok=True)
         copies = [Source(out / name, str(out / name)) for name in names]
+        for copy in copies:
+            if copy.path.is_symlink():
+                raise ValueError(
+                    f"{copy.label}: this is a link; a copy is not written through it. Remove it."
+                )
     else:
         copies = [Source(out, str(out))]
     done = redact_files(list(zip(files, (copy.path for copy in copies), strict=True)))

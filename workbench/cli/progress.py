@@ -7,6 +7,10 @@ import time
 from types import TracebackType
 from typing import Any
 
+import typer
+
+from validators.findings import printable
+
 # Seconds between two plain lines of one stage: a log should show life, not every step.
 PLAIN_EVERY = 15.0
 
@@ -47,6 +51,16 @@ class Progress:
     ) -> None:
         if self._live is not None:
             self._live.stop()
+
+    def ask(self, told: str) -> bool:
+        """Show a bill and ask for leave; the bar stands still meanwhile, and no is the answer to a bare Enter."""
+        if self._live is not None:
+            self._live.stop()
+        print("\n".join(map(printable, told.splitlines())), file=sys.stderr)
+        agreed = typer.confirm("Spend that?", default=False, err=True)
+        if self._live is not None:
+            self._live.start()
+        return agreed
 
     def stage(self, name: str, detail: str = "") -> None:
         """A stage begins."""

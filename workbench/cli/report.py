@@ -10,16 +10,22 @@ import typer
 from workbench.runs import Run, RunError
 
 
-def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    redact: Annotated[
+        bool, typer.Option("--redact", help="Mask personal data; the files are report.redacted.html and .md.")
+    ] = False,
+) -> None:
     """Write report.html and report.md into a run folder; print where they are.
 
     \b
     workbench report runs/triage-1f2e9a07
+    workbench report runs/triage-1f2e9a07 --redact     # to be shown to others
     """
     from workbench.report import write_report
 
     try:
-        paths = write_report(Run.open(run))
+        paths = write_report(Run.open(run), redact=redact)
     except (RunError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None

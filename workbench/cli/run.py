@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,6 +30,22 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Forget earlier answers (of --only, where given) and start over.")
     ] = False,
+    yes_spend: Annotated[
+        float | None,
+        typer.Option(
+            metavar="USD",
+            min=0,
+            help="Agree to hosted fine-tuning up to this sum; asked for where not given.",
+        ),
+    ] = None,
+    redact: Annotated[
+        bool,
+        typer.Option("--redact", help="Put placeholders for personal data in the place of it, everywhere."),
+    ] = False,
+    send_personal_data: Annotated[
+        bool,
+        typer.Option("--send-personal-data", help="Personal data in the rows may go to servers elsewhere."),
+    ] = False,
     runs: Annotated[Path, typer.Option(help="The folder that holds run folders.")] = Path("runs"),
     offline: Annotated[bool, typer.Option("--offline", help="Open no connection.")] = False,
     format: Annotated[Form, typer.Option(help="How to print the verdict.")] = Form.text,
@@ -45,13 +62,18 @@ def run(
     from ..experiment import Experiment, read_text
     from ..runner import Session
     from ..runner import run as run_experiment
+    from ..spending import bill_of, bill_text
     from .progress import Progress
 
     text = read_text(experiment)
     parsed = Experiment.parse(text, path=experiment)
+    if redact and send_personal_data:
+        raise typer.BadParameter("give one of --redact and --send-personal-data", param_hint="--redact")
+    if redact or send_personal_data:
+        parsed = parsed.model_copy(update={"personal_data": "redact" if redact else "send"})
     chosen = _chosen(parsed, only or [])
     if dry_run:
-        return _plan(parsed, offline, format)
+        return _plan(parsed, chosen, offline, format)
     with Progress() as progress:
         session = Session(
             experiment=parsed,
@@ -62,6 +84,8 @@ def run(
             now=lambda: datetime.now(UTC).isoformat(timespec="seconds"),
             today=datetime.now(UTC).date(),
             offline=offline,
+            most_usd=yes_spend,
+            ask=progress.ask if sys.stdin.isatty() and sys.stderr.isatty() else None,
         )
         folder, verdict = run_experiment(session, only=chosen, fresh=fresh)
     if format is Form.json:
@@ -70,6 +94,8 @@ def run(
         from ..card import card_text
 
         typer.echo(card_text(verdict, report=str(folder.report_path("html"))), nl=False)
+    if told := bill_text(bill_of(folder)):
+        typer.echo(f"bill: {told}", err=True)
     raise typer.Exit(1 if verdict.reason in FAULTY else 0)
 
 
@@ -88,12 +114,20 @@ def _chosen(experiment: Experiment, only: list[str]) -> list[str]:
     return names
 
 
-def _plan(experiment: Experiment, offline: bool, format: Form) -> None:
-    from ..data import read_files
+def _plan(experiment: Experiment, only: list[str], offline: bool, format: Form) -> None:
+    from ..data import divide, read_files
+    from ..leaving import LeavingError, check_leaving
     from ..plan import plan
     from ..plan_text import plan_text
 
-    made = plan(experiment, *read_files(experiment), offline=offline)
+    rows, hashes = read_files(experiment)
+    made = plan(experiment, rows, hashes, offline=offline)
     typer.echo(
         json.dumps(made.as_dict(), indent=1, sort_keys=True) if format is Form.json else plan_text(made)
     )
+    try:
+        told = check_leaving(experiment, divide(experiment, rows, hashes), only)
+    except LeavingError as error:  # a plan sends nothing: the run would stop here
+        told = str(error)
+    if told:
+        typer.echo(f"\n{told}", err=True)

@@ -10,8 +10,8 @@ from itertools import chain, zip_longest
 from validators.examples import Message
 
 from ..records import Prompt, Sample
-from ..settings import FewShot, Rag
-from . import ContenderError, Fitted, Setting, needed_backend, plain_prompt, with_system
+from ..settings import FewShot, Rag, one
+from . import ContenderError, Fitted, Setting, needed_backend, plain_prompt, reply_of, with_system
 
 Chooser = Callable[[Sequence[Sample]], list[list[Sample]]]
 
@@ -19,7 +19,7 @@ Chooser = Callable[[Sequence[Sample]], list[list[Sample]]]
 def fit_few_shot(settings: FewShot, setting: Setting) -> Fitted:
     """Pick (or prepare to pick) examples from the training split."""
     check_enough(settings, setting)
-    choose = _CHOOSERS[settings.choose](settings, setting)
+    choose = _CHOOSERS[one(settings.choose)](one(settings.examples), setting)
 
     def prompts(samples: Sequence[Sample]) -> list[Prompt]:
         made = []
@@ -27,7 +27,8 @@ def fit_few_shot(settings: FewShot, setting: Setting) -> Fitted:
             messages = with_system(sample.messages, settings.system)
             system = tuple(m for m in messages if m.role == "system")
             asked = tuple(m for m in messages if m.role != "system")
-            made.append(plain_prompt(sample, (*system, *chain.from_iterable(map(as_turns, shots)), *asked)))
+            turns = chain.from_iterable(_as_turns(shot, setting) for shot in shots)
+            made.append(plain_prompt(sample, (*system, *turns, *asked)))
         return made
 
     return Fitted(prompts, needed_backend(setting))
@@ -35,26 +36,26 @@ def fit_few_shot(settings: FewShot, setting: Setting) -> Fitted:
 
 def check_enough(settings: FewShot | Rag, setting: Setting) -> None:
     """Raise ContenderError where the training split has fewer samples than are to be shown."""
-    if len(setting.train) < settings.examples:
+    if len(setting.train) < one(settings.examples):
         raise ContenderError(
-            f"contender {settings.name!r} shows {settings.examples} examples, the training split has "
+            f"contender {settings.name!r} shows {one(settings.examples)} examples, the training split has "
             f"{len(setting.train)}. Lower `examples`."
         )
 
 
-def as_turns(sample: Sample) -> tuple[Message, ...]:
+def _as_turns(sample: Sample, setting: Setting) -> tuple[Message, ...]:
     """A training sample as turns, its answer included."""
     turns = tuple(m for m in sample.messages if m.role != "system")
-    return (*turns, Message("assistant", sample.references[0]))
+    return (*turns, reply_of(sample, setting))
 
 
-def _random(settings: FewShot, setting: Setting) -> Chooser:
+def _random(count: int, setting: Setting) -> Chooser:
     seed = setting.experiment.data.split.seed
-    shots = random.Random(seed).sample(list(setting.train), settings.examples)
+    shots = random.Random(seed).sample(list(setting.train), count)
     return lambda samples: [shots] * len(samples)
 
 
-def _stratified(settings: FewShot, setting: Setting) -> Chooser:
+def _stratified(count: int, setting: Setting) -> Chooser:
     """One example of each answer in turn, the commonest answers first."""
     shuffled = list(setting.train)
     random.Random(setting.experiment.data.split.seed).shuffle(shuffled)
@@ -63,7 +64,7 @@ def _stratified(settings: FewShot, setting: Setting) -> Chooser:
         by_answer[sample.references[0]].append(sample)
     columns = sorted(by_answer.values(), key=len, reverse=True)
     dealt = [s for rank in zip_longest(*columns) for s in rank if s is not None]
-    shots = dealt[: settings.examples]
+    shots = dealt[:count]
     return lambda samples: [shots] * len(samples)
 
 
@@ -83,8 +84,8 @@ def similar_examples(count: int, setting: Setting) -> Chooser:
     return choose
 
 
-_CHOOSERS: dict[str, Callable[[FewShot, Setting], Chooser]] = {
+_CHOOSERS: dict[str, Callable[[int, Setting], Chooser]] = {
     "random": _random,
     "stratified": _stratified,
-    "similar": lambda settings, setting: similar_examples(settings.examples, setting),
+    "similar": similar_examples,
 }

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+
+from validators.examples import Example, Message
+
 from ..backends.hf import HfBackend
-from ..records import Prompt, Sample
+from ..records import Passage, Prompt, Sample
 from ..settings import FineTuned
 from ..training import TrainingSettings, encode_rows, remove_checkpoints, train_lora
-from . import ContenderError, Fitted, Setting, needed_backend, plain_prompt
+from . import ContenderError, Fitted, Setting, needed_backend, plain_prompt, reply_of
+from .passages import Library, asked_with, open_library, read_citations, taught, with_passages
+
+# Training rows whose passages lack the right one, so that the model learns to tell: as in RAFT (Zhang et al. 2024).
+WITHOUT_RIGHT = 0.2
 
 
 def fit_fine_tuned(settings: FineTuned, setting: Setting) -> Fitted:
@@ -18,10 +29,11 @@ def fit_fine_tuned(settings: FineTuned, setting: Setting) -> Fitted:
     backend = needed_backend(setting)
     if not isinstance(backend, HfBackend):
         raise ContenderError(f"contender {settings.name!r} needs a local backend (kind: hf)")
+    fitted = _asking(settings, setting, backend)
     if settings.adapter is not None:
         folder = setting.experiment.resolve(settings.adapter)
         _check_adapter(folder, settings.name)
-        return Fitted(_prompts, backend, adapter=folder)
+        return replace(fitted, adapter=folder)
     folder = setting.run.adapter_folder(settings.name)
     training = (setting.run.contender(settings.name) or {}).get("training")
     if (folder / "adapter_config.json").exists() and training is not None:
@@ -31,24 +43,107 @@ def fit_fine_tuned(settings: FineTuned, setting: Setting) -> Fitted:
         backend.release()
         training = train_lora(
             _training_settings(settings, backend),
-            {k: setting.conversations[k] for k in _ids(setting.train) if k in setting.conversations},
-            {k: setting.conversations[k] for k in _ids(setting.dev) if k in setting.conversations},
+            *training_rows(settings, setting),
             backend.tokenizer,
             setting.run,
             setting.progress,
         ).as_dict()
-    return Fitted(_prompts, backend, adapter=folder, training=training)
+    return replace(fitted, adapter=folder, training=training)
+
+
+def training_rows(
+    settings: FineTuned, setting: Setting
+) -> tuple[Mapping[str, Example], Mapping[str, Example]]:
+    """What is trained on, and what the dev loss is measured on: conversations, or questions with passages.
+
+    With passages, a dev row has those that were retrieved, as a test question will. A training row has the
+    right one (where data.sources names it) among `distractors` retrieved ones in chance order; a fifth of
+    them lack it. Raises CorpusError.
+    """
+    if settings.with_ is None:
+        train, dev = (
+            {s.id: setting.conversations[s.id] for s in samples if s.id in setting.conversations}
+            for samples in (setting.train, setting.dev)
+        )
+        return train, dev
+    library = open_library(settings, setting)
+    retrieved = library.find(setting.dev, settings.top_k)
+    return (
+        _with_contexts(
+            setting.train, _training_contexts(settings, setting.train, library), settings, setting
+        ),
+        _with_contexts(setting.dev, retrieved, settings, setting),
+    )
+
+
+def _training_contexts(
+    settings: FineTuned, samples: Sequence[Sample], library: Library
+) -> list[list[Passage]]:
+    """The passages of each training row."""
+    beside = settings.top_k - 1 if settings.distractors is None else settings.distractors
+    contexts = []
+    # The right document's passages are left out of the distractors: twice as many are surely enough.
+    for sample, found in zip(samples, library.find(samples, 2 * (beside + settings.top_k)), strict=True):
+        chance = random.Random(f"{settings.seed} {sample.id}")
+        right = [p for p in found if p.document in sample.sources] or [
+            Passage(c.document, c.text, 0.0) for c in library.chunks if c.document in sample.sources
+        ]
+        wrong = [p for p in found if p.document not in sample.sources]
+        lacks = chance.random() < WITHOUT_RIGHT
+        if not right:
+            contexts.append(found[: settings.top_k])
+            continue
+        context = wrong[: beside + 1] if lacks else [right[0], *wrong[:beside]]
+        chance.shuffle(context)
+        contexts.append(context)
+    return contexts
+
+
+def _with_contexts(
+    samples: Sequence[Sample], contexts: Sequence[Sequence[Passage]], settings: FineTuned, setting: Setting
+) -> dict[str, Example]:
+    """Rows of one answer each: earlier answers of a conversation train in the rows that ask for them."""
+    by_line: dict[int, list[Example]] = defaultdict(list)
+    for example in setting.conversations.values():
+        by_line[example.line].append(example)
+    rows = {}
+    for sample, found in zip(samples, contexts, strict=True):
+        said = len(sample.messages)
+        known = (e.messages for e in by_line[sample.line] if e.messages[:said] == sample.messages)
+        reply = next((m[said] for m in known if len(m) > said), None) or reply_of(sample, setting)
+        asked = [_untrained(m) for m in with_passages(sample, found, settings).messages]
+        messages = (*asked, taught(sample, found, settings, reply))
+        rows[sample.id] = Example(messages, sample.tools, line=sample.line)
+    return rows
+
+
+def _untrained(message: Message) -> Message:
+    return msgspec.structs.replace(message, weight=0) if message.role == "assistant" else message
 
 
 def check_rows(settings: FineTuned, setting: Setting) -> None:
     """Raise TrainingError now for rows that could not be trained on, before anything is spent on others."""
     backend = needed_backend(setting)
     if isinstance(backend, HfBackend):
-        encode_rows(setting.conversations, backend.tokenizer, settings.max_length)
+        rows = setting.conversations
+        if settings.with_ is not None and setting.train:
+            train, dev = training_rows(settings, setting)
+            rows = {**train, **dev}
+        encode_rows(rows, backend.tokenizer, settings.max_length)
 
 
-def _prompts(samples: Sequence[Sample]) -> list[Prompt]:
-    return [plain_prompt(s) for s in samples]
+def _asking(settings: FineTuned, setting: Setting, backend: HfBackend) -> Fitted:
+    """How questions are put: as they are, or with the passages that are retrieved for them."""
+    if settings.with_ is None:
+        return Fitted(lambda samples: [plain_prompt(s) for s in samples], backend)
+    library = open_library(settings, setting)
+
+    def prompts(samples: Sequence[Sample]) -> list[Prompt]:
+        found = library.find(samples, settings.top_k)
+        return [asked_with(s, passages, settings) for s, passages in zip(samples, found, strict=True)]
+
+    fitted = Fitted(prompts, backend, notes=library.notes)
+    return replace(fitted, read=read_citations) if settings.citations else fitted
 
 
 def _training_settings(settings: FineTuned, backend: HfBackend) -> TrainingSettings:
@@ -87,7 +182,3 @@ def _check_adapter(folder: Path, name: str) -> None:
     kind = config.get("peft_type") if isinstance(config, dict) else None
     if kind != "LORA":
         raise ContenderError(f"contender {name!r}: {folder} is an adapter of kind {kind}, LORA is supported.")
-
-
-def _ids(samples: Sequence[Sample]) -> list[str]:
-    return [s.id for s in samples]

@@ -1,9 +1,45 @@
-"""Retrieval: documents in, passages out. Corpus → chunks → one Qdrant Edge index, dense and BM25."""
+"""Retrieval: documents in, passages out. Corpus → chunks → one Qdrant index, dense and BM25."""
 
 from __future__ import annotations
 
-from .corpus import Chunk, CorpusError, Document, chunk, load_corpus
-from .embedder import Embedder
-from .index import Index, open_index
+from pathlib import Path
 
-__all__ = ["Chunk", "CorpusError", "Document", "Embedder", "Index", "chunk", "load_corpus", "open_index"]
+from ..sections import EmbeddingEndpoint, Retrieval
+from .chunks import Chunk, chunk
+from .corpus import Corpus, CorpusError, Document, corpus_of, load_corpus, read_corpus
+from .embedder import Embedder, LocalEmbedder, RetrievalError
+from .endpoint import EndpointEmbedder
+from .index import Index, open_index
+from .server import check_server
+from .vectors import KeptEmbedder
+
+__all__ = [
+    "Chunk",
+    "Corpus",
+    "CorpusError",
+    "Document",
+    "Embedder",
+    "Index",
+    "LocalEmbedder",
+    "RetrievalError",
+    "check_server",
+    "chunk",
+    "corpus_of",
+    "load_corpus",
+    "open_embedder",
+    "open_index",
+    "read_corpus",
+]
+
+
+def open_embedder(settings: Retrieval, folder: Path, *, base: Path, offline: bool = False) -> Embedder:
+    """The embedder that the settings name; what it embeds is kept under `folder`. Raises AssetError, RetrievalError.
+
+    Relative model folders start at `base`.
+    """
+    embedder: Embedder = (
+        EndpointEmbedder(settings.embedder, offline=offline)
+        if isinstance(settings.embedder, EmbeddingEndpoint)
+        else LocalEmbedder(settings.embedder, base=base, offline=offline)
+    )
+    return KeptEmbedder(embedder, folder)
