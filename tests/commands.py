@@ -15,7 +15,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {
@@ -26,7 +26,9 @@ ENVIRONMENT = {
     "NO_COLOR": "1",
 }
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["tests.commands", "workbench.cli", "workbench.runner", "workbench.predictor"])
+SERVER.set_forkserver_preload(
+    ["tests.commands", "workbench.cli", "workbench.runner", "workbench.predictor", "openai"]
+)
 
 
 def process(
@@ -75,6 +77,8 @@ def _child(folder: Path, arguments: Sequence[str], prepare: Callable[[], None], 
             os.environ |= {"OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
             signal.signal(signal.SIGINT, signal.default_int_handler)
             os.chdir(folder)
+            # Reports go without charts: their renderer takes a second to start, in every process anew.
+            sys.modules |= dict.fromkeys(("altair", "vl_convert"), cast("Any", None))
             prepare()
             sys.argv = ["workbench", *arguments]
             cli.main()
@@ -116,10 +120,14 @@ def die_at_write(number: int) -> None:
 
 
 def interrupt_at_append() -> None:
-    """From now on, the first appended row meets a Ctrl-C."""
+    """From now on, a Ctrl-C comes when the first row has been appended."""
     from workbench import files
 
-    def append(self: Any, row: Any) -> None:
+    append = files.Appender.append
+
+    def interrupted(self: Any, row: Any) -> None:
+        files.Appender.append = append  # type: ignore[method-assign]
+        append(self, row)
         signal.raise_signal(signal.SIGINT)
 
-    files.Appender.append = append  # type: ignore[method-assign]
+    files.Appender.append = interrupted  # type: ignore[method-assign]

@@ -22,12 +22,11 @@ from tests.faulty_server import FAULTS, FaultyServer, Plan, completion, spread
 from tests.test_backends import QUESTIONS, answers, ask
 from validators.examples import Message, ToolCall
 from workbench.backends import BackendError, Request
-from workbench.backends.budget import Spending
 from workbench.backends.feeding import as_finished
 from workbench.backends.openai_server import OpenAIBackend
 from workbench.backends.pacing import Pace, Patience, backoff, retry_after
 from workbench.files import read_rows
-from workbench.records import Prediction, Prompt
+from workbench.records import Payment, Prediction, Prompt
 from workbench.settings import OpenAIBackend as Settings
 
 KEY = "sk-canary-0123456789"
@@ -377,7 +376,7 @@ def test_every_sample_is_answered_once_when_a_third_of_all_calls_fail(
         (served["prompt_tokens"] + 2 * served["completion_tokens"]) / 1e6
     )
     assert sum(r.attempts or 0 for r in rows) == served["calls"]
-    paid = list(read_rows(tmp_path / "ledger.jsonl", Spending))
+    paid = list(read_rows(tmp_path / "ledger.jsonl", Payment))
     assert sum(p.prompt_tokens for p in paid if not p.lost and p.completion_tokens) == served["prompt_tokens"]
     told = caplog.text + (tmp_path / "ledger.jsonl").read_text() + str(rows)
     assert KEY not in told
@@ -513,7 +512,7 @@ def test_an_outage_that_lasts_stops_and_keeps_what_is_finished(flaky: FaultyServ
             flaky.__exit__()
 
     rows, why = taken(remote(url, patience=patient(away=0.4)), asked(40), fail)
-    assert 5 <= len(rows) < 10 and "Finished answers are kept: run again" in why
+    assert 5 <= len(rows) < 40 and "Finished answers are kept: run again" in why
 
 
 def test_a_changed_key_is_read_again(
@@ -579,7 +578,8 @@ def test_offline_and_keyless_are_refused_at_once(monkeypatch: pytest.MonkeyPatch
     ("given", "words"),
     [
         ({"api_key_env": KEY}, "never the key itself"),
-        ({"base_url": "https://me:secret@host/v1"}, "holds a password"),
+        ({"base_url": "https://me:secret@host/v1"}, "holds a name or key"),
+        ({"base_url": "127.0.0.1:8000/v1"}, "is no address: write http://HOST:PORT"),
         ({"budget_usd": 1.0, "price": None}, "budget_usd needs price"),
     ],
 )
@@ -626,7 +626,7 @@ def test_an_answer_that_was_lost_counts_as_its_worst_case(tmp_path: Path) -> Non
             server.url, ledger=tmp_path / "ledger.jsonl", budget_tokens=100_000, max_new_tokens=10
         )
         assert len(list(backend.answer(asked(10)))) == 10
-        lost = [r for r in read_rows(tmp_path / "ledger.jsonl", Spending) if r.lost]
+        lost = [r for r in read_rows(tmp_path / "ledger.jsonl", Payment) if r.lost]
         assert len(lost) == server.summary["faults"]["drop-halfway"]
         assert all(r.completion_tokens == 10 and r.prompt_tokens > 2 for r in lost)
 

@@ -19,10 +19,11 @@ from tests.judged_run import chat, jsonl, label, question
 from validators.examples import Message
 from workbench.backends import BackendError, Identity, Request, open_backend
 from workbench.backends.cached import FILE, Answers, CachedBackend, kept
+from workbench.cli.run import bill_text
 from workbench.records import Prediction, Prompt
 from workbench.runs import Run
 from workbench.settings import EchoBackend, OpenAIBackend
-from workbench.spending import Bill, bill_of, bill_text
+from workbench.spending import Bill, bill_of
 
 
 def near(value: float) -> Any:
@@ -221,7 +222,7 @@ def test_runs_share_what_was_answered(tmp_path: Path, serve: Any) -> None:
     assert len(asked) == 24
     (first,) = Run.all(tmp_path / "runs")
     paid = 24 * (10 * 1 + 2 * 2) / 1e6
-    assert bill_of(first) == Bill(answers=24, usd=near(paid), kept=0, kept_usd=0.0)
+    assert bill_of(first) == Bill(requests=24, usd=near(paid))
     costs = {c.name: c.usd_per_1000 for c in first.verdict().contenders}  # type: ignore[union-attr]
 
     # The same questions in another run: another name, another margin, and a contender more.
@@ -231,8 +232,8 @@ def test_runs_share_what_was_answered(tmp_path: Path, serve: Any) -> None:
     done = workbench(tmp_path, "run", "experiment.yaml")
     assert len(asked) == 24, done.stderr
     other = next(run for run in Run.all(tmp_path / "runs") if run.name.startswith("other"))
-    assert bill_of(other) == Bill(answers=0, usd=0.0, kept=36, kept_usd=near(1.5 * paid))
-    assert "bill: 36 answers known from before, worth $0.000504" in done.stderr
+    assert bill_of(other) == Bill(kept=36, kept_usd=near(1.5 * paid))
+    assert "bill: 36 answers known from before, worth $0.0005" in done.stderr
     assert other.meta()["bill"]["kept"] == 36
     assert {c.name: c.usd_per_1000 for c in other.verdict().contenders} == {  # type: ignore[union-attr]
         **costs,
@@ -244,15 +245,23 @@ def test_a_fresh_start_asks_again_and_stays_fresh_when_interrupted(tmp_path: Pat
     url, asked = a_server(serve)
     write_experiment(tmp_path, url)
     workbench(tmp_path, "run", "experiment.yaml")
+    (run,) = Run.all(tmp_path / "runs")
+    write_experiment(tmp_path, "http://127.0.0.1:1/v1")
+    assert workbench(tmp_path, "run", "experiment.yaml", "--fresh").returncode == 2
+    assert run.predictions("zero-shot") and "answers_after" not in run.meta(), (
+        "what cannot start forgets nothing"
+    )
+    write_experiment(tmp_path, url)
     broken = workbench(tmp_path, "run", "experiment.yaml", "--fresh", prepare=interrupt_at_append)
     assert broken.returncode == 130
     between = len(asked)
     assert 24 < between <= 36
     workbench(tmp_path, "run", "experiment.yaml")
-    (run,) = Run.all(tmp_path / "runs")
     # Of the old answers none is used; of the fresh ones those that came before the interruption may be.
-    assert bill_of(run).kept <= between - 24 and bill_of(run).answers == 24 - bill_of(run).kept
-    assert len(asked) >= 48 and "answers_after" not in run.meta()
+    bill = bill_of(run)
+    assert bill.kept <= between - 24
+    assert 48 <= len(asked) <= bill.requests  # what was forgotten was paid for too
+    assert "answers_after" not in run.meta()
 
 
 def test_the_judge_is_not_asked_twice(tmp_path: Path, serve: Any) -> None:
@@ -273,14 +282,14 @@ def test_the_judge_is_not_asked_twice(tmp_path: Path, serve: Any) -> None:
     assert workbench(tmp_path, "run", "experiment.yaml").returncode in (0, 1)
     assert len(asked) == calls
     other = next(run for run in Run.all(tmp_path / "runs") if run.name.startswith("other"))
-    assert bill_of(other).answers == 0 and bill_of(other).kept == 48
+    assert bill_of(other).requests == 0 and bill_of(other).kept == 48
 
 
 def test_a_bill_in_words() -> None:
-    assert bill_text(Bill(answers=0, usd=0.0, kept=0, kept_usd=0.0)) == ""
-    told = bill_text(Bill(answers=1, usd=0.0123456, kept=2000, kept_usd=None))
+    assert bill_text(Bill()) == ""
+    told = bill_text(Bill(requests=1, usd=0.0123456, kept=2000, kept_usd=None))
     assert told == (
-        "$0.01235 for 1 answer asked in this run · 2,000 answers known from before, "
+        "$0.01 for 1 request in this run · 2,000 answers known from before, "
         "worth an unknown sum (a backend has no price)"
     )
 

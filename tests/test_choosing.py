@@ -155,6 +155,7 @@ KEPT: list[tuple[str, list[list[Prediction]], int]] = [
     ("equal, no price: fewer tokens", [answers("++--", tokens=90), answers("++--", tokens=50)], 1),
     ("failures come last", [answers("+++!"), answers("+---")], 1),
     ("all failed somewhere: the best of them", [answers("+--!"), answers("++-!")], 1),
+    ("fewer failures, though the few answers of the other are right", [answers("+!!!"), answers("+--!")], 1),
     ("one without any score", [answers("!!!!"), answers("----")], 1),
 ]
 

@@ -569,12 +569,24 @@ def test_training_sees_train_and_dev_and_no_test(
         seen.extend([settings, dict(rows), dict(dev)])
         return Done()
 
-    monkeypatch.setattr("workbench.contenders.fine_tuned.train_lora", train)
+    monkeypatch.setattr("workbench.contenders.fine_tuned.fine_tune", train)
     everything = {s.id: conversation(s) for s in (*TRAIN, *DEV, *TEST)}
     made = fitted(tmp_path, {"kind": "fine-tuned", "rank": 3}, backend=local, conversations=everything)
     assert set(seen[1]) == {s.id for s in TRAIN} and set(seen[2]) == {s.id for s in DEV}
     assert (seen[0].rank, seen[0].name, seen[0].dtype) == (3, "c", "float32")
     assert made.training == {"steps": 1} and made.adapter == Run(tmp_path / "run").adapter_folder("c")
+
+
+def test_a_model_trained_whole_answers_without_an_adapter(tmp_path: Path, local: HfBackend) -> None:
+    """Its folder is opened as a model of its own."""
+    everything = {s.id: conversation(s) for s in (*TRAIN[:4], *DEV[:1])}
+    options = {"kind": "fine-tuned", "method": "full", "epochs": 1, "batch_size": 4}
+    made = fitted(tmp_path, options, backend=local, conversations=everything, train=TRAIN[:4], dev=DEV[:1])
+    assert made.adapter is None and made.backend is not local
+    (prompt,) = made.prompts(TEST[:1])
+    (answer,) = made.backend.answer([Request(prompt=prompt, references=("a",))])
+    assert answer.error is None
+    assert (Run(tmp_path / "run").contender_folder("c") / "model" / "tokenizer.json").exists()
 
 
 CONTEXTS: list[tuple[dict[str, Any], int]] = [

@@ -19,11 +19,11 @@ PACKAGES = ("validators", "metrics", "workbench", "apps")
 FLOORS: dict[int, tuple[str, ...]] = {
     0: ("validators", "metrics"),
     1: (
-        *("experiment", "experiment_file", "sections", "settings"),
-        *("files", "records", "runs", "splits", "splitting", "data", "models", "spending", "versions"),
+        *("experiment", "experiment_file", "sections", "settings", "recipe"),
+        *("files", "records", "runs", "splits", "splitting", "data", "models", "spending"),
         "hosted_price",
     ),
-    2: ("answers", "backends", "hosted", "leaving", "retrieval", "training"),
+    2: ("answers", "backends", "hosted", "personal_data", "retrieval", "training"),
     3: ("pairing", "contenders", "judge", "forgetting"),
     4: (
         *(
@@ -47,7 +47,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
             "charts",
             "document",
             "choosing",
-            "permitting",
+            "consent",
             "contest",
             "designs",
             "curve",
@@ -61,14 +61,16 @@ FLOORS: dict[int, tuple[str, ...]] = {
             "report_harm",
             "report_money",
             "report_samples",
+            "report_scores",
             "plan",
             "plan_contender",
+            "plan_prompts",
             "plan_text",
         ),
         *("estimates", "inference", "margins", "means", "shelf", "doctor"),
         *("proposal", "proposal_columns", "proposal_text"),
     ),
-    5: ("runner", "answers_run", "predictor"),
+    5: ("session", "logbook", "runner", "answers_run", "predictor"),
     6: ("cli", "__main__", "apps"),
 }
 FLOOR_OF = {

@@ -21,7 +21,9 @@ from workbench.estimates import (
     tensor_shapes,
 )
 from workbench.experiment import Experiment
+from workbench.means import Means, count_words
 from workbench.plan import Plan, PlanError, plan, split_power
+from workbench.plan_prompts import count_prompts
 from workbench.plan_text import plan_text
 
 # Parameters of a 135M model, round; 100 GFLOP/s.
@@ -167,6 +169,11 @@ def test_few_shot_and_rag_by_hand(tmp_path: Path) -> None:
     assert rag.prompt_tokens == 4 + 2 * 5
     assert not few.exact
     assert not rag.exact
+    # The same examples before every question are read once, not twenty times; similar ones differ.
+    data, words = prepared(experiment), Means("m", count_words, exact=True)
+    for choose, spared in (("similar", 0), ("random", 19 * 3 * 5)):
+        settings = experiment.contenders[0].model_copy(update={"choose": choose})
+        assert count_prompts(settings, experiment, data, data.test, words).spared == spared
 
 
 def test_local_prompts_are_counted_to_the_token(tmp_path: Path, tiny_model: Path) -> None:

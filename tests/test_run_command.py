@@ -522,6 +522,18 @@ def test_bad_input_says_where_and_what(case: str, cheap: Path) -> None:
         assert not (cheap / "runs").exists()
 
 
+def test_a_question_for_which_nothing_is_found_is_told(cheap: Path) -> None:
+    (cheap / "pages").mkdir()
+    (cheap / "pages" / "zebra.md").write_text("Quagga zebra okapi.", encoding="utf-8")
+    rag = {"name": "rag", "kind": "rag", "retriever": "bm25", "backend": "echo"}
+    split = {"dev": 0.1, "test": 0.4}
+    experiment(cheap, data={"path": "data.jsonl", "corpus": "pages", "split": split}, contenders=[rag])
+    done = workbench(cheap, "run", "experiment.yaml", "--offline")
+    assert done.returncode == 0, done.stderr
+    verdict = only_run(cheap).verdict()
+    assert verdict is not None and "rag retrieved nothing for 12 of 12 questions" in verdict.caveats
+
+
 def test_an_unknown_name_in_only(cheap: Path) -> None:
     done = workbench(cheap, "run", "experiment.yaml", "--only", "few-shots")
     assert done.returncode == 2 and not (cheap / "runs").exists()

@@ -176,7 +176,7 @@ def test_no_model_is_trained_on_or_asked_with_a_test_answer(
         sent.extend(repr((r.prompt, r.choices)) for r in requests)
         return real_answer(self, requests, **options)
 
-    monkeypatch.setattr("workbench.training.lora.encode_rows", encoded)
+    monkeypatch.setattr("workbench.training.trainer.encode_rows", encoded)
     monkeypatch.setattr(HfBackend, "answer", answer)
     backend = {
         "kind": "hf",

@@ -1,6 +1,6 @@
 """An optional faster counter for OpenAI encodings (the extra `fast`), exact by construction.
 
-It is slow to start, so it is used only for inputs large enough to pay for that. Texts that it is known to
+It takes time to start, so it is used only for inputs large enough to pay for that. Texts that it is known to
 cut otherwise go to tiktoken, and of all others a seeded sample does too: should a count ever differ, a
 warning says so and tiktoken counts the rest.
 """
@@ -9,30 +9,48 @@ from __future__ import annotations
 
 import importlib.util
 import random
+import re
 import warnings
-from array import array
 from collections.abc import Sequence
-from operator import sub
 from typing import Any
 
 from .long_runs import ordinary_ids
 
-# Bytes of input from which on it is faster, its start included (one core, 2026-11-20).
-PAYS_FROM = {"o200k_base": 24_000_000, "o200k_harmony": 24_000_000, "cl100k_base": 9_000_000}
+# Its name for how an encoding cuts words, and bytes of input from which on it is faster, its start included
+# (one core, 2026-11-21).
+_CUTTERS = {"o200k_base": "o200k", "o200k_harmony": "o200k", "cl100k_base": "cl100k"}
+PAYS_FROM = {"o200k": 8_000_000, "cl100k": 2_500_000}
 
 # What goes to tiktoken: the long s (its contraction rules fold case otherwise), the Mongolian vowel separator
-# (white space in one Unicode version only) and lone surrogates; beside these control tokens and long runs.
-_ODD = "\u017f\u180e"
+# (white space in one Unicode version only), letters and marks that Unicode 17 added (all of the rare blocks
+# where these are) and lone surrogates; beside these control tokens and long runs.
+_ODD = (
+    *((0x017F, 0x017F), (0x180E, 0x180E)),
+    *(
+        (0x088F, 0x088F),
+        (0x0C5C, 0x0C5C),
+        (0x0CDC, 0x0CDC),
+        (0x1ACF, 0x1AEB),
+        (0xA7CE, 0xA7D4),
+        (0xA7F1, 0xA7F1),
+    ),
+    *((0x10000, 0x1CFFF), (0x1E000, 0x1EFFF), (0x2B000, 0x10FFFF)),
+)
+_ODD_ONE = re.compile("[" + "".join(f"{chr(low)}-{chr(high)}" for low, high in _ODD) + "]")
+# The first two bytes of UTF-8 of each of them, with some other characters: they change every 64 or 4096 codes.
+ODD_PAIRS = frozenset(
+    chr(code).encode()[:2]
+    for low, high in _ODD
+    for code in range(low, high + 1, 64 if high < 0x10000 else 4096)
+)
 _CONTROL = "<|"
-# Two bytes of UTF-8 of each of them, with some other characters.
-ODD_BYTES = tuple(character.encode()[:2] for character in _ODD)
 # A run twice as long holds one of these windows whole.
 _WINDOW = 512
 # Enough of a window to show that it has many characters.
 _FEW = 32
 
-# A call for many texts costs more than it saves for fewer than these.
-_BATCH = 16
+# It remembers each word for good (about 75 bytes), so it is opened anew after so many characters.
+OPEN_FOR = 250_000_000
 
 # One text in this many is counted by both.
 SAMPLE = 400
@@ -44,7 +62,7 @@ class FastCounterWarning(UserWarning):
 
 
 class FastCounter:
-    """Counts tokens of many texts at once by fastokens, checked against the encoding of tiktoken.
+    """Counts tokens of many texts by gigatoken, checked against the encoding of tiktoken.
 
     It starts with the first texts, in whichever process they come. `vocabulary` is the path of the
     encoding's tiktoken file.
@@ -59,6 +77,7 @@ class FastCounter:
         # How many texts stand before the next one that is counted twice.
         self._next = 0
         self._fast = fast
+        self._left = OPEN_FOR
         self._given_up = False
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -93,17 +112,15 @@ class FastCounter:
     def _by_fast(self, texts: list[str]) -> list[int]:
         if not texts:
             return []
-        if self._fast is None:
-            self._fast = _open(self._encoding, self._vocabulary)
+        if self._fast is None or self._left <= 0:
+            self._fast, self._left = _open(self._encoding, self._vocabulary), OPEN_FOR
+        self._left -= sum(map(len, texts))
         try:
-            if len(texts) < _BATCH:
-                return [len(self._fast.encode(text, split_special_tokens=True)) for text in texts]
-            _, blob = self._fast.encode_batch_flat(texts, split_special_tokens=True)
-        except Exception as error:  # a limit of its regular expressions, on text made to reach it
+            # One by one: for many at once it would import awkward, which takes longer than it saves.
+            return list(map(len, map(self._fast.encode, texts)))
+        except Exception as error:
             self._give_up(f"failed: {error}")
             return []
-        ends = array("Q", blob)
-        return list(map(sub, ends[1:], ends))
 
     def _agrees(self, texts: list[str], counts: list[int]) -> bool:
         while self._next < len(texts):
@@ -126,17 +143,18 @@ class FastCounter:
 
 def fast_counter(encoding: Any, vocabulary: str, input_bytes: int) -> FastCounter | None:
     """The fast counter for an encoding of tiktoken, or None where it would not pay or is not installed."""
-    pays = input_bytes >= PAYS_FROM.get(encoding.name, input_bytes + 1)
-    installed = pays and importlib.util.find_spec("fastokens") is not None
+    cutter = _CUTTERS.get(encoding.name)
+    pays = cutter is not None and input_bytes >= PAYS_FROM[cutter]
+    installed = pays and importlib.util.find_spec("gigatoken") is not None
     return FastCounter(encoding, vocabulary) if installed else None
 
 
 def _open(encoding: Any, vocabulary: str) -> Any:
-    import fastokens
+    import gigatoken
 
-    # By its name it takes a cutter of its own, which is several times faster than a pattern.
-    name = "o200k_base" if encoding.name == "o200k_harmony" else encoding.name
-    return fastokens.Tokenizer.from_tiktoken(vocabulary, encoding=name, special_tokens={})
+    # The file of a vocabulary says neither how words are cut nor which tokens are special: here none is.
+    cutter = _CUTTERS[encoding.name]
+    return gigatoken.Tokenizer.from_tiktoken(vocabulary, pretokenizer=cutter, special_tokens={})
 
 
 def is_guarded(text: str) -> bool:
@@ -149,7 +167,7 @@ def _has_odd(text: str) -> bool:
         return True
     if text.isascii():
         return False
-    if any(character in text for character in _ODD):
+    if _ODD_ONE.search(text):
         return True
     try:
         text.encode()

@@ -13,11 +13,11 @@ import unicodedata
 from array import array
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from hashlib import blake2b
 from itertools import islice
 from typing import Any
 
 import msgspec
+from xxhash import xxh3_64_intdigest
 
 # A word, a sign, or one character of a script that writes no spaces.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]|\w+|[^\w\s]")
@@ -29,7 +29,7 @@ FOLDED = bytes(ord(" ") if code in SPACES else code for code in range(256)).lowe
 # Cyrillic, Armenian, Georgian begin with the others. Folding case is slow where there is nothing to fold.
 _UNCASED = bytes(code for code in range(256) if not (0xC3 <= code <= 0xD6 or code == 0xE1))
 # White space beyond ASCII that is none of it after NFKC either.
-_FAR_SPACE = re.compile(rb"\xc2\x85|\xe1\x9a\x80|\xe2\x80[\xa8\xa9]")
+_FAR_SPACE = re.compile(rb"[\xc2\xe1\xe2](?:(?<=\xc2)\x85|(?<=\xe1)\x9a\x80|(?<=\xe2)\x80[\xa8\xa9])")
 # Stands between the texts of a row; white space would be squeezed.
 BETWEEN = b"\0"
 SYSTEM = ("system", "developer")
@@ -45,6 +45,8 @@ _PROMPTS = {
 MANY_WORDS = 12
 # So many characters hold that many words, but in odd texts, which are then counted whole.
 _HEAD = 100
+# In code words are longer, with more white space between them.
+_LONG_HEAD = 500
 
 Turns = Sequence[tuple[str, str]]
 
@@ -177,7 +179,7 @@ def head_of(turns: Turns) -> str:
 
 def count_words(text: str) -> int:
     """Words, at most 12: a long text need not be taken apart to be known as long."""
-    if len(text[:_HEAD].split()) >= MANY_WORDS:
+    if len(text[:_LONG_HEAD].split(None, MANY_WORDS - 1)) == MANY_WORDS:
         return MANY_WORDS
     if len(text) <= _HEAD:
         return min(len(_WORD.findall(text)), MANY_WORDS)
@@ -205,7 +207,7 @@ def folded(text: str) -> bytes:
 
 def hashed(data: bytes) -> int:
     """64 bits of some bytes."""
-    return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
+    return xxh3_64_intdigest(data)
 
 
 @lru_cache(maxsize=4096)

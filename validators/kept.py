@@ -95,6 +95,13 @@ def _sent(limit: int, place: Place, found: list[Finding], counts: dict[Any, int]
     return kept
 
 
+def in_all(kept: Sequence[Kept], place: Place, limit: int) -> Sequence[Finding]:
+    """The findings of all, in order: the first `limit` (0: all)."""
+    if any(one.disk for one in kept):
+        return Findings(kept, place)
+    return tuple(sorted((found for one in kept for found in one.findings), key=place)[: limit or None])
+
+
 class _Disk:
     """Findings in a temporary file, in runs that are in order; most often one run holds them all."""
 

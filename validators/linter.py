@@ -19,7 +19,7 @@ from .columns import Columns
 from .findings import SEVERITIES, Finding, Severity, printable
 from .ignoring import Ignores
 from .inputs import Paths, sources
-from .kept import Findings, Kept
+from .kept import Kept, in_all
 from .parts import Checks, Part, Settings, Source, finding, lint_line
 from .pool import pieces_for, processes, run
 from .ranges import Task, plan_file
@@ -246,15 +246,9 @@ def merge(
                 if fault.path and rule.code in settings.ignores.codes(fault.path):
                     continue
                 of_sets.add_anywhere(finding(rule, fault, fault.path or "", settings.target))
-    found: Sequence[Finding]
-    if any(one.disk for one in kept):
-        found = Findings(kept, place)
-    else:
-        ordered = sorted((finding for one in kept for finding in one.findings), key=place)
-        found = tuple(ordered[: settings.keep or None])
     return LintReport(
         tuple(reports),
-        found,
+        in_all(kept, place, settings.keep),
         {severity: sum(one.counts[severity] for one in kept) for severity in SEVERITIES},
         sum(one.fixable for one in kept),
     )

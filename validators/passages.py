@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 from .images import is_embedded
-from .json_scanner import join_path
 
+Parts = tuple[str | int, ...]
 Speaker = Literal["system", "user", "assistant", "other"]
 
 _SPEAKERS: dict[str, Speaker] = {
@@ -33,6 +33,7 @@ _COLUMNS: dict[str, tuple[tuple[str, Speaker], ...]] = {
         ("rejected", "other"),
     ),
 }
+_DEEPEST = 64
 _LISTS = {"sharegpt": ("conversations", "from", "value"), "gemini": ("contents", "role", "parts")}
 
 
@@ -86,16 +87,16 @@ def exchange(value: Any, row_format: str | None) -> Exchange:
     return Exchange("\n".join(said["system"]), "\n".join(said["user"]), (said["assistant"] or [""])[-1])
 
 
-def strings(value: Any, parts: tuple[str | int, ...] = (), depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Every text value of a row with its JSON path; embedded files (`data:`) are no text."""
+def strings(value: Any, parts: Parts = ()) -> Iterator[tuple[Parts, str]]:
+    """Every text value of a row with the parts of its JSON path; embedded files (`data:`) are no text."""
     if isinstance(value, str):
         if not (value.startswith("data:") and is_embedded(value)):
-            yield join_path(list(parts)), value
-    elif depth < 64 and isinstance(value, (dict, list)):
+            yield parts, value
+    elif len(parts) < _DEEPEST and isinstance(value, (dict, list)):
         items: Any = value.items() if isinstance(value, dict) else enumerate(value)
         for key, item in items:
             if item.__class__ in (str, dict, list):
-                yield from strings(item, (*parts, key), depth + 1)
+                yield from strings(item, (*parts, key))
 
 
 def _chat(messages: Any) -> Exchange:

@@ -99,12 +99,16 @@ _TOKEN_RUN = run_of(string.ascii_letters.encode() + string.digits.encode() + b"-
 # Of each beginning the rarest sign of ordinary text, with what stands before it: one look at each byte.
 SECRET_BYTES = Gated(
     re.compile(
-        rb"[-_=GIJz](?:(?<=sk-)|(?<=---)|(?<=pat-)|(?<=xox[abeoprs]-)|(?<=ypi-)|(?<=xai-)|(?<=gh[pousr]_)"
-        rb"|(?<=[srh][kf]_)|(?<=hub_)|(?<=npm_)|(?<=gsk_)|(?<=r8_)|(?<=do[opr]_)|(?<=whsec_)|(?<=shp.._)"
-        rb"|(?<=[aA][wW][sS]_)|(?<=Key=)|(?<=SG)\.|(?<=A[KS]I)A|(?<=eyJ)|(?<=AIz)a)"
+        rb"[-_=GIJz](?:(?<=sk-)|(?<=lpat-)|(?<=xox[abeoprs]-)|(?<=ypi-)|(?<=xai-)|(?<=gh[pousr]_)|(?<=BEG)"
+        rb"|(?<=[sr]k_)[lt]|(?<=hf_)|(?<=hub_)p|(?<=npm_)|(?<=gsk_)|(?<=r8_)|(?<=do[opr]_)v1|(?<=whsec_)"
+        rb"|(?<=shp.._)|(?<=[aA][wW][sS]_)|(?<=tKey=)|(?<=SG)\.|(?<=A[KS]I)A|(?<=eyJ)|(?<=AIz)a)"
     ),
     lambda data: _TOKEN_RUN(data) or b"PRIVATE KEY" in data,
-    scanning.tokens,
+    # Three bytes of each.
+    scanning.tokens_with(
+        "sk- lpa xox ypi xai hp_ ho_ hu_ hs_ hr_ BEG k_l k_t hf_ b_p npm gsk r8_ _v1 whs shp tKe SG. KIA SIA eyJ AIz "
+        "aws awS aWs aWS Aws AwS AWs AWS"
+    ),
     certain=False,
 )
 
@@ -172,6 +176,7 @@ def find_emails(text: str) -> Iterator[Personal]:
 
 
 _DIGITS = re.compile(r"(?<![\w.,:/+=#-])\d(?:[ -]?\d){13,18}(?![\w/]|[.,:-]\d)", re.ASCII)
+_CARD_LIKE = re.compile(r"[0-9](?:[ -]?[0-9]){13}")
 # Prefix, number of digits, and the groups in which people write them.
 _CARDS = (
     (re.compile(r"4"), 16, (4, 4, 4, 4)),
@@ -180,7 +185,7 @@ _CARDS = (
     (re.compile(r"3[47]"), 15, (4, 6, 5)),
     (re.compile(r"30[0-5]|36|38"), 14, (4, 6, 4)),
 )
-# What cards, telephone and social security numbers hold; fast where there is none.
+# What cards, telephone and social security numbers hold.
 _NUMBER = re.compile(r"[0-9](?:[ .()/-]{0,3}[0-9]){6}")
 NUMBER_BYTES = Gated(
     re.compile(_NUMBER.pattern.encode()),
@@ -191,7 +196,7 @@ NUMBER_BYTES = Gated(
 
 def find_cards(text: str) -> Iterator[Personal]:
     """Digits that pass Luhn with a card's prefix, length and grouping."""
-    if not _NUMBER.search(text):
+    if not _CARD_LIKE.search(text):
         return
     for match in _DIGITS.finditer(text):
         groups = tuple(len(group) for group in re.split("[ -]", match[0]))
@@ -221,13 +226,18 @@ _PHONE = re.compile(
     r")(?![\w/=]|[ .,-]\d)",
     re.ASCII,
 )
+# One of these stands in each of them; the expression tries all its forms at every sign.
+_PHONE_LIKE = re.compile(
+    r"[+(0-9](?:(?<=\+)[1-9][0-9 ./()-]{7}|(?<=\()[0-9]{3,5}\) ?[0-9]{3}|[0-9]{2}[.-][0-9]{3}[.-]"
+    r"|(?<=0)(?<![0-9]0)(?:[0-9](?:[ .][0-9]{2}){4}|[0-9]{2,5}[ /-][0-9]{3}))"
+)
 # Numbers of fiction (555-0100 to 555-0199) and of nobody.
 _FICTION = re.compile(r"55501\d\d$|1234567")
 
 
 def find_phones(text: str) -> Iterator[Personal]:
     """Telephone numbers with a plus sign, or with separators in a known form."""
-    if not _NUMBER.search(text):
+    if not _NUMBER.search(text) or not _PHONE_LIKE.search(text):
         return
     for match in _PHONE.finditer(text):
         digits = re.sub(r"\D", "", match[0])
@@ -236,7 +246,8 @@ def find_phones(text: str) -> Iterator[Personal]:
 
 
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![A-Za-z0-9])")
-_IBAN_HEAD = re.compile(r"[A-Z]{2}\d{2}")
+_IBAN_LIKE = re.compile(r"[A-Z](?=[A-Z]\d{2})")
+_SSN_LIKE = re.compile(r"-(?<=[0-9]{3}-)[0-9]{2}-[0-9]{4}")
 _IBAN_LENGTHS_TEXT = (
     "AD:24 AE:23 AL:28 AT:20 AZ:28 BA:20 BE:16 BG:22 BH:22 BR:29 BY:28 CH:21 CR:22 CY:28 CZ:24 DE:22 DK:18 DO:28 "
     "EE:20 EG:29 ES:24 FI:18 FO:18 FR:27 GB:22 GE:22 GI:23 GL:18 GR:27 GT:28 HR:21 HU:28 IE:22 IL:23 IQ:23 IS:26 "
@@ -249,10 +260,10 @@ _SSN = re.compile(r"(?<![\w.,:/+=#-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4
 
 def find_accounts(text: str) -> Iterator[Personal]:
     """IBANs with a valid check, and numbers in the form of a US social security number."""
-    for match in _IBAN.finditer(text) if _IBAN_HEAD.search(text) else ():
+    for match in _IBAN.finditer(text) if _IBAN_LIKE.search(text) else ():
         if passes_mod97(match[0].replace(" ", "")):
             yield Personal("iban", "an IBAN", match.start(), match.end())
-    for match in _SSN.finditer(text) if _NUMBER.search(text) else ():
+    for match in _SSN.finditer(text) if _SSN_LIKE.search(text) else ():
         yield Personal("ssn", "a US social security number", match.start(), match.end())
 
 

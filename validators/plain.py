@@ -15,7 +15,6 @@ from typing import Annotated, Literal
 import msgspec
 
 from .examples import Example, Message
-from .fast_tokens import ODD_BYTES
 from .orders import Order, Orders, numbered_at_once
 from .rules import LineRule, Rule, family_of
 from .rules.subjects import Line
@@ -57,10 +56,12 @@ class Plain(msgspec.Struct, frozen=True):
 
     def odd(self) -> bool:
         """Whether there may be characters that token counters are known to take in different ways."""
+        from .fast_tokens import ODD_PAIRS
+
         scan = self.scan
         if scan is None or scan.spells or scan.has(b"<|"):
             return True
-        return not scan.data.isascii() and any(map(scan.has, ODD_BYTES))
+        return not scan.data.isascii() and scan.has_any(ODD_PAIRS)
 
 
 _ROLE, _CONTENT, _MESSAGES = attrgetter("role"), attrgetter("content"), attrgetter("messages")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from pathlib import Path
 
 from .parts import Part, Settings
 from .ranges import Task, lint_task
@@ -40,13 +41,11 @@ def run(tasks: Sequence[Task], settings: Settings, jobs: int) -> Iterator[Part]:
     if jobs == 1 or len(tasks) < 2:
         yield from (lint_task(task, settings) for task in tasks)
         return
-    # A forked process would inherit the threads' locks of whatever else is loaded.
-    context = multiprocessing.get_context("spawn")
     workers = min(jobs, len(tasks))
     # Rules go by their codes: what they are made of need not travel.
     codes = frozenset(rule.code for rule in settings.rules)
     told = (replace(settings, rules=()), codes)
-    with ProcessPoolExecutor(workers, context, _start, told) as pool:
+    with ProcessPoolExecutor(workers, _context(), _start, told) as pool:
         waiting: deque[Future[Part]] = deque()
         try:
             for task in tasks:
@@ -62,6 +61,13 @@ def run(tasks: Sequence[Task], settings: Settings, jobs: int) -> Iterator[Part]:
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """Fork, which spares each process the imports, where no other thread can hold a lock that it would inherit."""
+    threads = Path("/proc/self/task")  # those of libraries too; Linux only
+    alone = threads.is_dir() and len(list(threads.iterdir())) == 1
+    return multiprocessing.get_context("fork" if alone else "spawn")
 
 
 def _start(settings: Settings, codes: frozenset[str]) -> None:

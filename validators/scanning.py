@@ -7,7 +7,7 @@ A block is gone through a dozen times, by additions and comparisons that take ne
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 # Smaller blocks are searched as lines are.
@@ -43,6 +43,11 @@ class Scan:
         """Whether two bytes stand together."""
         return bool(((self.codes[:-1] == pair[0]) & (self.codes[1:] == pair[1])).any())
 
+    def has_any(self, pairs: frozenset[bytes]) -> bool:
+        """Whether one of these pairs stands anywhere; each begins with a byte over 0x7F."""
+        lead = self.high[self.at(self.high) > 0x7F]
+        return bool(_table(pairs)[self.at(lead), self.at(lead + 1)].any())
+
     @cached_property
     def spells(self) -> bool:
         """Whether characters may be spelt out as `\\u` escapes."""
@@ -62,6 +67,17 @@ class Scan:
     @staticmethod
     def _where(mask: Any) -> Any:
         return mask.nonzero()[0]
+
+
+@cache
+def _table(pairs: frozenset[bytes]) -> Any:
+    """By two bytes: whether they are one of the pairs."""
+    import numpy as np
+
+    table = np.zeros((256, 256), bool)
+    for first, second in pairs:
+        table[first, second] = True
+    return table
 
 
 def garbled(scan: Scan) -> Any:
@@ -115,12 +131,43 @@ def holes(scan: Scan) -> Any:
     return np.concatenate(found)
 
 
-def tokens(scan: Scan) -> Any:
-    """Runs of 16 signs that keys are made of, or that stand between their parts."""
-    run = scan.codes - ord("+") < 80
-    for width in (1, 2, 4, 8):
-        run = run[:-width] & run[width:]
-    return run.nonzero()[0] if run.any() else scan.codes[:0]
+def tokens_with(threes: str) -> Finder:
+    """Three bytes of the beginnings of keys, in blocks with any run of 16 signs that keys are made of."""
+
+    def finder(scan: Scan) -> Any:
+        import numpy as np
+
+        run = scan.codes - ord("+") < 80
+        for width in (1, 2, 4, 8):
+            run = run[:-width] & run[width:]
+        if not run.any():
+            return scan.codes[:0]
+        keys, table = _threes(threes)
+        found = []
+        # A key is not in the last bytes of a block.
+        for offset in range(4):
+            read = np.frombuffer(scan.data, "<u4", (len(scan.data) - offset) // 4, offset) & 0xFFFFFF
+            likely = table.take(_mixed(read)).nonzero()[0]
+            found.append(likely[np.isin(read[likely], keys)] * 4 + offset)
+        return np.concatenate(found)
+
+    return finder
+
+
+@cache
+def _threes(threes: str) -> tuple[Any, Any]:
+    """Groups of three bytes as numbers, and a table by what these are mixed to."""
+    import numpy as np
+
+    keys = np.array([int.from_bytes(three.encode(), "little") for three in threes.split()], np.uint32)
+    table = np.zeros(1 << 16, bool)
+    table[_mixed(keys)] = True
+    return keys, table
+
+
+def _mixed(numbers: Any) -> Any:
+    """16 bits of each number of 24."""
+    return (numbers * 0x9E3779B1).view("<u2")[1::2]
 
 
 def at_signs(scan: Scan) -> Any:

@@ -98,7 +98,8 @@ def _volumes(facts: Facts, finding: Finding, decision: Decision) -> Iterator[tup
 
 def next_step(run: Run, experiment: Experiment, finding: Finding, evidence: Sequence[Evidence]) -> str:
     """The command, or the deed, that follows from the verdict."""
-    place = f"{run.folder.resolve().parent.name}/{run.name}"
+    # As it was given; where that is from the root, no place of this machine gets into the verdict.
+    place = f"{run.folder.parent.name}/{run.name}" if run.folder.is_absolute() else run.folder.as_posix()
     if finding.headline != "cant-tell" and finding.choice:
         if any(e.name == finding.choice and e.info["kind"] == "predictions" for e in evidence):
             return f"put {finding.choice} to use where its answers came from"

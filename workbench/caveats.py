@@ -11,6 +11,7 @@ from .experiment import Experiment
 from .gates import CUT_SHARE, blocking, is_leak
 from .licence import licence_caveat
 from .runs import Run
+from .settings import retrieves
 
 FEW_SAMPLES = 50
 # From so many trainings on their spread is inside the interval.
@@ -89,6 +90,13 @@ def _answers(case: Case) -> Iterator[str]:
             yield f"{cut} of {len(e.ids)} answers of {e.name} ran into the token limit"
 
 
+def _empty_retrieval(case: Case) -> Iterator[str]:
+    retrieving = {c.name for c in case.experiment.contenders if retrieves(c)}
+    for e in (e for e in case.evidence if e.name in retrieving):
+        if empty := sum(not prompt.passages for prompt in case.run.prompts(e.name)):
+            yield f"{e.name} retrieved nothing for {empty} of {count(len(e.ids), 'question')}"
+
+
 def _judge(case: Case) -> Iterator[str]:
     if "judge" in case.experiment.metric_names:
         for e in case.evidence:
@@ -145,6 +153,7 @@ RULES: tuple[Callable[[Case], Iterator[str]], ...] = (
     _gone,
     _small,
     _answers,
+    _empty_retrieval,
     _judge,
     _missing,
     _data,

@@ -48,8 +48,8 @@ def choose(
 ) -> dict[str, Any]:
     """Score every option on dev and say which is kept, as contender.json stores it.
 
-    The best primary score is kept; of equal ones the cheapest a request, then the first. One that failed on
-    some samples comes after all that did not. Raises ContenderError without dev samples, or where no option
+    The best primary score is kept; of equal ones the cheapest a request, then the first. Fewer failed samples come
+    before all of that: a score over the few that were answered is another question's. Raises ContenderError without dev samples, or where no option
     has a score.
     """
     name, metric = options[0].name, experiment.primary
@@ -148,4 +148,4 @@ def _rank(entry: dict[str, Any], higher_is_better: bool) -> tuple[Any, ...]:
     value = entry["value"]
     score = 0.0 if value is None else -value if higher_is_better else value
     cost = (entry["usd_per_1000"] or 0.0, entry["tokens_per_request"] or 0.0)
-    return value is None, entry["failed"] > 0, score, *cost
+    return value is None, entry["failed"], score, *cost

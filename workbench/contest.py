@@ -19,9 +19,8 @@ from .backends.cached import Answers, kept
 from .backends.hf import HfBackend
 from .choosing import choose, kept_option, no_dev, options_of, said
 from .contenders import ContenderError, Fitted, Setting, fit, is_tuned, labels_of, question
-from .contenders.fine_tuned import check_rows
 from .data import Dataset
-from .experiment import Experiment, asked_of, retrieves, settings_hash
+from .experiment import Experiment, asked_of, settings_hash
 from .forgetting import measure as measure_forgetting
 from .hosted import Purse
 from .models import weights_hash
@@ -29,7 +28,7 @@ from .records import Prediction, Sample
 from .retrieval import check_server, corpus_of, open_embedder
 from .runs import Run
 from .scoring import Retrieved, retrieved_in, score_contender
-from .settings import PRICES, Brought, FewShot, FineTuned, Rag, several
+from .settings import PRICES, Brought, FineTuned, Rag, embeds, retrieves
 from .settings import Backend as BackendSettings
 from .settings import Contender as Settings
 
@@ -83,10 +82,12 @@ class Contest:
             require("qdrant_edge", "retrieval", "rag")
             corpus_of(experiment)
             check_server(experiment.retrieval, offline=self._offline)
-        if _embeds(settings):
+        if embeds(settings):
             self._embedder().check()
         if isinstance(settings, FineTuned) and settings.adapter is None:
             require("peft", "training", "local")
+            from .contenders.fine_tuned import check_rows
+
             check_rows(settings, self._setting(backend))
         if isinstance(settings, Brought) or (
             isinstance(settings, FineTuned) and settings.adapter is not None
@@ -299,15 +300,15 @@ class Contest:
             parts += [asked, identity.sha256, identity.template, identity.hardware.get("dtype")]
         if isinstance(settings, Brought):
             parts += [fingerprint(self._experiment.resolve(path)) for path in settings.paths]
-        if isinstance(settings, FineTuned) and settings.adapter:
-            parts.append(weights_hash(self._experiment.resolve(settings.adapter)))
+        if isinstance(settings, FineTuned) and (adapter := settings.adapter or settings.continue_from):
+            parts.append(weights_hash(self._experiment.resolve(adapter)))
         if retrieves(settings):
             documents = corpus_of(self._experiment).documents
             parts.append([[d.name, d.text] for d in documents])
             # Where it is searched changes nothing that is found.
             how = self._experiment.retrieval
             parts.append([how.chunk_words, how.chunk_overlap])
-        if _embeds(settings):
+        if embeds(settings):
             parts.append(self._embedder().key)
         return settings_hash(*parts)
 
@@ -339,12 +340,3 @@ class Contest:
 def _model(identity: Identity) -> dict[str, Any]:
     found = {"name": identity.model, "revision": identity.revision, "sha256": identity.sha256}
     return found | ({"licence": identity.licence} if identity.licence else {})
-
-
-def _embeds(settings: Settings) -> bool:
-    """Whether the contender needs vectors: similar examples, and all retrieval but by words alone."""
-    if isinstance(settings, FewShot):
-        return "similar" in several(settings.choose)
-    if isinstance(settings, Rag) and any(several(settings.examples)):
-        return True
-    return retrieves(settings) and set(several(getattr(settings, "retriever", "bm25"))) != {"bm25"}

@@ -15,11 +15,11 @@ from metrics.seeds import compare_seeds
 from metrics.types import Mask
 
 from .backends import cost_usd
-from .experiment import Experiment, asked_of, learns
+from .experiment import Experiment, asked_of
 from .records import ContenderSummary, Difference, Prediction
 from .runs import Run, RunError
 from .scoring import stored_rows
-from .settings import PRICES, Brought, Contender
+from .settings import PRICES, Brought, Contender, learns
 
 HOURS_PER_MONTH = 720
 

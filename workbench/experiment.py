@@ -27,7 +27,6 @@ from .settings import (
     Backend,
     Brought,
     Contender,
-    FewShot,
     FineTuned,
     HfBackend,
     Hosted,
@@ -35,7 +34,9 @@ from .settings import (
     OpenAIBackend,
     Part,
     Rag,
-    several,
+    chooses,
+    needs_train,
+    retrieves,
 )
 
 if TYPE_CHECKING:
@@ -299,43 +300,13 @@ class Experiment(Part):
         return self.decision.worth_it if e is None else e
 
 
-def learns(contender: Contender) -> bool:
-    """Whether a contender is fitted on rows: trained on them, shown some of them, or chosen by them."""
-    return needs_train(contender) or chooses(contender)
-
-
-def needs_train(contender: Contender) -> bool:
-    """Whether a contender needs training rows."""
-    return (
-        isinstance(contender, FewShot)
-        or contender.constrain is not None
-        or isinstance(contender, Hosted)
-        or (isinstance(contender, FineTuned) and contender.adapter is None)
-        or (isinstance(contender, Rag) and max(several(contender.examples)) > 0)
-    )
-
-
-def chooses(contender: Contender) -> bool:
-    """Whether a contender has options, of which dev keeps the best."""
-    listed = (getattr(contender, name, None) for name in ("examples", "choose", "top_k", "retriever"))
-    return len(getattr(contender, "systems", None) or ()) > 1 or any(len(several(one)) > 1 for one in listed)
-
-
-def retrieves(contender: Contender) -> bool:
-    """Whether passages of the corpus stand in a contender's prompts."""
-    if isinstance(contender, FineTuned):
-        return contender.with_ == "rag"
-    return isinstance(contender, Rag) and contender.context != "none"
-
-
 def read_schema(path: Path) -> dict[str, Any]:
     """Read a JSON Schema. Raises ExperimentError."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ExperimentError(
-            f"{path}: metrics.options.schema_match.schema cannot be read ({error})."
-        ) from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ExperimentError(f"{path}: the JSON Schema cannot be read ({why}).") from None
     if not isinstance(found, dict):
         raise ExperimentError(f"{path}: a JSON Schema is an object, this is a {type(found).__name__}.")
     return found

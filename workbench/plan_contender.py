@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import cycle, islice
@@ -12,26 +12,28 @@ from statistics import fmean
 import msgspec
 
 from validators.encoding import encode
-from validators.examples import Message
 from validators.tokens import TokenizerError
 
 from .backends import cost_usd
 from .choosing import options_of
-from .contenders import is_tuned, with_system
+from .contenders import is_tuned
 from .data import Dataset, Division
 from .estimates import answering_bytes, seconds_to_answer, seconds_to_train, training_bytes
-from .experiment import Experiment, retrieves
-from .hosted import Bill, training_bill
-from .means import Means, count_prompt
-from .records import Sample
-from .retrieval import chunk, corpus_of
-from .settings import Brought, FewShot, FineTuned, HfBackend, Hosted, OpenAIBackend, Rag, one
+from .experiment import Experiment
+from .hosted import TrainingBill, training_bill
+from .means import Means
+from .plan_prompts import count_prompts, first_passages, with_passage
+from .settings import (
+    Brought,
+    FewShot,
+    FineTuned,
+    HfBackend,
+    Hosted,
+    OpenAIBackend,
+    Rag,
+    retrieves,
+)
 from .settings import Contender as Settings
-
-# The mean of this many rows or passages is near enough; a corpus can hold a million.
-MEASURED = 200
-
-Messages = tuple[Message, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +102,18 @@ def plan_contender(
     curve = _curve_shares(settings, experiment, division)
     seeds = settings.seeds if isinstance(settings, FineTuned) else 1
     options, notes = options_of(settings, experiment), means.notes
-    counted = [_prompt_tokens(o, experiment, dataset, division.whole.test, means) for o in options]
+    counted = [count_prompts(o, experiment, dataset, division.whole.test, means) for o in options]
+    rounds = seeds + len(curve)
     # Which option is kept is not known yet: the longest prompts are planned for.
-    prompts = (seeds + len(curve)) * max(counted, key=sum)
-    requests = (seeds + len(curve)) * len(division.whole.test)
+    longest = max(counted, key=lambda each: sum(each.tokens))
+    prompts, spared = rounds * longest.tokens, rounds * longest.spared
+    requests = rounds * len(division.whole.test)
     tried: Sequence[Settings] = options if len(options) > 1 else ()
     if isinstance(settings, FineTuned | Hosted) and sum(map(is_tuned, experiment.contenders)) > 1:
         tried = options  # which of several tuned contenders is judged is chosen on dev
     for option in tried:
-        prompts += folds * _prompt_tokens(option, experiment, dataset, dataset.dev, means)
+        asked = count_prompts(option, experiment, dataset, dataset.dev, means)
+        prompts, spared = prompts + folds * asked.tokens, spared + folds * asked.spared
         requests += folds * len(dataset.dev)
     if len(options) > 1:
         notes += (f"{len(options)} options are tried on {len(dataset.dev)} dev samples, the best is kept",)
@@ -130,7 +135,7 @@ def plan_contender(
         notes=notes,
     )
     if isinstance(backend, HfBackend):
-        planned = _on_this_machine(planned, prompts, backend, experiment, means)
+        planned = _on_this_machine(planned, prompts, spared, backend, experiment, means)
     if isinstance(settings, FineTuned) and settings.adapter is None:
         training = _training(settings, experiment, dataset, means)
         planned = replace(planned, training=_times(training, folds * seeds + sum(curve)))
@@ -170,9 +175,14 @@ def _times(training: TrainingPlan, trainings: float) -> TrainingPlan:
 
 
 def _on_this_machine(
-    planned: ContenderPlan, prompts: Sequence[float], backend: HfBackend, experiment: Experiment, means: Means
+    planned: ContenderPlan,
+    prompts: Sequence[float],
+    spared: float,
+    backend: HfBackend,
+    experiment: Experiment,
+    means: Means,
 ) -> ContenderPlan:
-    """Memory and minutes of a local model, and their USD where tokens have no price."""
+    """Memory and minutes of a local model, and their USD where tokens have no price; `spared` tokens are not computed."""
     if means.size is None or not prompts:
         return planned
     memory = answering_bytes(
@@ -188,7 +198,7 @@ def _on_this_machine(
     seconds = seconds_to_answer(
         means.size,
         means.speed,
-        prompt_tokens=sum(prompts),
+        prompt_tokens=sum(prompts) - spared,
         requests=len(prompts),
         batch_size=backend.batch_size,
         new_tokens=backend.max_new_tokens,
@@ -204,62 +214,6 @@ def hours_usd(seconds: float, experiment: Experiment) -> float | None:
     return seconds * costs.gpu_usd_per_hour / 3600 if named else None
 
 
-# -- tokens ------------------------------------------------------------------------------------------
-
-
-def _prompt_tokens(
-    settings: Settings, experiment: Experiment, dataset: Dataset, asked: Sequence[Sample], means: Means
-) -> list[float]:
-    """Prompt tokens of each sample: its own counted, shots and passages by their mean over real rows."""
-    system = getattr(settings, "system", None)
-    counted = [(s, count_prompt(means, s, with_system(s.messages, system))) for s in asked]
-    own = [(s, n) for s, n in counted if n is not None]
-    if not own:
-        return []
-    sample, tokens = own[0]
-    messages = with_system(sample.messages, system)
-
-    def added(changed: Iterable[Messages]) -> float:
-        """Mean tokens that a change of the first sample's prompt adds to it."""
-        counts = [count_prompt(means, sample, m) for m in changed]
-        known = [n - tokens for n in counts if n is not None]
-        return fmean(known) if known else 0.0
-
-    extra = 0.0
-    shots = one(settings.examples) if isinstance(settings, FewShot | Rag) else 0
-    if shots:
-        extra = shots * added(_with_shot(messages, s) for s in dataset.train[:MEASURED])
-    if isinstance(settings, Rag | FineTuned) and retrieves(settings):
-        # The examples shown bring passages of their own.
-        shown = added(_with_passage(messages, p) for p in _passages(experiment))
-        extra += one(settings.top_k) * (1 + shots) * shown
-    return [n + extra for _, n in own]
-
-
-def _passages(experiment: Experiment) -> list[str]:
-    """The first passages of the corpus, for their mean length. Raises CorpusError."""
-    documents, how = corpus_of(experiment).documents, experiment.retrieval
-    pieces = (piece.text for d in documents for piece in chunk(d, how.chunk_words, how.chunk_overlap))
-    return list(islice(pieces, MEASURED))
-
-
-def _with_shot(messages: Messages, shot: Sample) -> Messages:
-    """An example shown before the question, as few-shot prompts have it."""
-    system = tuple(m for m in messages if m.role == "system")
-    asked = tuple(m for m in messages if m.role != "system")
-    turns = tuple(m for m in shot.messages if m.role != "system")
-    return (*system, *turns, Message("assistant", shot.references[0]), *asked)
-
-
-def _with_passage(messages: Messages, passage: str) -> Messages:
-    """A passage put before the last user message, as retrieval prompts have it."""
-    place = max((i for i, m in enumerate(messages) if m.role == "user"), default=None)
-    if place is None:
-        return messages
-    text = f"{passage}\n\n{messages[place].text}"
-    return (*messages[:place], Message("user", text), *messages[place + 1 :])
-
-
 # -- training ----------------------------------------------------------------------------------------
 
 
@@ -268,10 +222,10 @@ def _training(settings: FineTuned, experiment: Experiment, dataset: Dataset, mea
     examples = [dataset.conversations[s.id] for s in dataset.train if s.id in dataset.conversations]
     if settings.with_ is not None:
         beside = settings.top_k - 1 if settings.distractors is None else settings.distractors
-        passages = cycle(_passages(experiment))
+        passages = cycle(first_passages(experiment))
         contexts = ("\n\n".join(islice(passages, 1 + beside)) for _ in examples)
         examples = [
-            msgspec.structs.replace(e, messages=_with_passage(e.messages, context))
+            msgspec.structs.replace(e, messages=with_passage(e.messages, context))
             for e, context in zip(examples, contexts, strict=True)
         ]
     steps = max(1, math.ceil(math.ceil(len(examples) / settings.batch_size) * settings.epochs))
@@ -310,7 +264,7 @@ def _training(settings: FineTuned, experiment: Experiment, dataset: Dataset, mea
     return replace(planned, minutes=seconds / 60, usd=hours_usd(seconds, experiment))
 
 
-def _bill(settings: Hosted, experiment: Experiment, dataset: Dataset) -> Bill:
+def _bill(settings: Hosted, experiment: Experiment, dataset: Dataset) -> TrainingBill:
     """What a provider would bill for one training. Raises HostedError for a model that ends."""
     backend = experiment.backend_of(settings)
     assert isinstance(backend, OpenAIBackend), "the experiment file is checked for it"
@@ -321,7 +275,7 @@ def _bill(settings: Hosted, experiment: Experiment, dataset: Dataset) -> Bill:
     return training_bill(settings, backend, train, dev, today=date.today(), offline=True)
 
 
-def _as_training(bill: Bill) -> TrainingPlan:
+def _as_training(bill: TrainingBill) -> TrainingPlan:
     """A provider's training: it tells neither steps nor time beforehand."""
     cost = bill.cost
     return TrainingPlan(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from metrics.power import PLANNED_ICC
 
+from . import card as words
 from .odds import PLANNED_DISCORDANT
 from .plan import Plan, SplitPower
 
@@ -18,7 +19,7 @@ def plan_text(plan: Plan) -> str:
 
 def _head(plan: Plan) -> Iterator[str]:
     sizes = " · ".join(
-        f"{name} {n:,}" + (f" in {_count(plan.groups[name], 'group')}" if plan.groups else "")
+        f"{name} {n:,}" + (f" in {words.count(plan.groups[name], 'group')}" if plan.groups else "")
         for name, n in plan.splits.items()
     )
     folds = f"{plan.folds} folds, each of " if plan.folds else ""
@@ -29,7 +30,7 @@ def _head(plan: Plan) -> Iterator[str]:
     if plan.untimed:
         told.append(f"unknown: {', '.join(plan.untimed)}")
     yield f"time      {'; '.join(told)}"
-    budget = "" if plan.budget_usd is None else f" of a budget of {_usd(plan.budget_usd)}"
+    budget = "" if plan.budget_usd is None else f" of a budget of {words.usd(plan.budget_usd)}"
     if plan.usd is None:
         yield "cost      unknown: set decision.costs.gpu_usd_per_hour, or a backend's price"
     else:
@@ -38,7 +39,7 @@ def _head(plan: Plan) -> Iterator[str]:
             if plan.over_budget
             else ""
         )
-        yield f"cost      at most {_usd(plan.usd)}{budget}{over}"
+        yield f"cost      at most {words.usd(plan.usd)}{budget}{over}"
 
 
 def _table(plan: Plan) -> Iterator[str]:
@@ -53,7 +54,7 @@ def _table(plan: Plan) -> Iterator[str]:
                 "–" if c.total_tokens is None else f"{'' if c.exact else '~'}{c.total_tokens:,}",
                 _time(c.minutes),
                 _memory(c.memory_gb),
-                _usd(c.usd),
+                words.usd(c.usd),
             )
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -72,11 +73,11 @@ def _trainings(plan: Plan) -> Iterator[str]:
             else f"{t.tokens:,} tokens, {t.trained_tokens:,} of them trained"
         )
         times = "" if t.trainings == 1 else f" · {t.trainings:,.3g} of these in all"
-        cut = f", {_count(t.truncated_rows, 'row')} cut at max_length" if t.truncated_rows else ""
-        steps = "" if t.steps is None else f"{_count(t.steps, 'step')}, "
+        cut = f", {words.count(t.truncated_rows, 'row')} cut at max_length" if t.truncated_rows else ""
+        steps = "" if t.steps is None else f"{words.count(t.steps, 'step')}, "
         yield (
-            f"training  {c.name}: {_count(t.rows, 'row')}, {steps}{tokens}{cut}{times} · "
-            f"{_time(t.minutes)} · {_memory(t.memory_gb)} · {_usd(t.usd)}"
+            f"training  {c.name}: {words.count(t.rows, 'row')}, {steps}{tokens}{cut}{times} · "
+            f"{_time(t.minutes)} · {_memory(t.memory_gb)} · {words.usd(t.usd)}"
         )
 
 
@@ -87,7 +88,7 @@ def _designs(plan: Plan) -> Iterator[str]:
     for number, design in enumerate(plan.designs):
         name = f"{design.folds} folds" if design.folds else "one split"
         shown = "" if design.detectable is None else f", show {100 * design.detectable:.1f} points"
-        took = f"{_time(design.minutes)} · {_usd(design.usd)}"
+        took = f"{_time(design.minutes)} · {words.usd(design.usd)}"
         setting = f" · data.split.folds: {design.folds or 'null'}"
         yield (
             f"{'designs   ' if not number else ' ' * 10}{name}: {design.samples:,} samples tested{shown} · {took}"
@@ -124,19 +125,9 @@ def _power(test: SplitPower) -> Iterator[str]:
         yield f"          a gain as small as the margin takes {test.needed:,} test samples{enough}"
     if test.groups is not None and test.groups < test.samples:
         yield (
-            f"          these samples stand in {_count(test.groups, 'group')}: alike ones count for less "
+            f"          these samples stand in {words.count(test.groups, 'group')}: alike ones count for less "
             f"(correlation {PLANNED_ICC:g} assumed)"
         )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _usd(value: float | None) -> str:
-    if value is None:
-        return "unknown"
-    return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:,.4f}"
 
 
 def _time(minutes: float | None) -> str:

@@ -124,6 +124,22 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.id}.{self.order}.{self.repeat}"
 
 
+class Payment(msgspec.Struct, frozen=True, kw_only=True):
+    """One request that a server was paid for, whatever became of its answer.
+
+    `usd` is by the price that its backend stated then, None without one. `lost` where the answer never came
+    whole: then the tokens are its worst case.
+    """
+
+    server: str
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int | None = None
+    usd: float | None = None
+    lost: bool | None = None
+
+
 class Rating(msgspec.Struct, frozen=True, kw_only=True):
     """What one person said of a sample: a `rating` (0–1) of one contender, or which of `a` and `b` is better.
 

@@ -6,7 +6,7 @@ not done gives a report of what is there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,8 @@ from .report_figures import figures
 from .report_harm import harm_blocks
 from .report_money import money_rows
 from .report_samples import Mask, sample_blocks
+from .report_scores import Scores, higher_is_better, measured_apart, score_blocks
 from .runs import Run
-
-Scores = dict[str, dict[str, Any]]
 
 _RESUME = "Run the same experiment again: it goes on where it stopped, and nothing finished is asked twice."
 _STATUS = {
@@ -71,7 +70,7 @@ def report(run: Run, mask: Mask = str) -> Document:
     primary = verdict.metric if verdict else _primary(run, scores)
     contenders = verdict.contenders if verdict else _summaries(run, scores, primary)
     sections = (
-        Section("scores", "Scores", tuple(_scores(scores, contenders, primary, verdict))),
+        Section("scores", "Scores", tuple(score_blocks(scores, contenders, primary, verdict))),
         Section("differences", "Differences", tuple(_differences(run))),
         Section("choices", "How options were chosen", tuple(choice_blocks(run))),
         Section("diagnostics", "Retrieval or generation?", tuple(diagnostic_blocks(run, primary))),
@@ -110,95 +109,6 @@ def _card(run: Run, meta: dict[str, Any], verdict: Verdict | None) -> Card:
     sentence = _STATUS.get(status, _STATUS["started"])
     name = str(meta.get("experiment", run.name))
     return Card(tone, "NO VERDICT YET", name, sentence, tuple(row for row in rows if row[1]))
-
-
-# -- scores --------------------------------------------------------------------------------------
-
-
-def _scores(
-    scores: Scores, contenders: Sequence[ContenderSummary], primary: str | None, verdict: Verdict | None
-) -> Iterator[Block]:
-    if not contenders or primary is None:
-        return
-    higher = _higher(scores, primary, verdict)
-    order = words.best_first(contenders, higher)
-    columns = _metric_columns(scores, primary)
-    head = [words.metric_label(m, _higher(scores, m)) + mark for m, _, mark in columns]
-    rows: list[tuple[str | Cell, ...]] = [
-        (
-            Cell(c.name, _kind(c)),
-            *(_score_cell(scores, c, metric, signature) for metric, signature, _ in columns),
-            f"{c.n:,}",
-            f"{c.errors:,}",
-        )
-        for c in order
-    ]
-    yield Table(("contender", *head, "scored", "failed"), tuple(rows))
-    if any(mark for _, _, mark in columns):
-        listed = "; ".join(f"{words.metric_label(m)}{mark} is {s}" for m, s, mark in columns if mark)
-        yield Text(
-            f"Columns of one metric with different signatures must not be ranked against each other: {listed}.",
-            "note",
-        )
-    if any(c.score is not None for c in contenders) and not _measured_apart(scores, primary):
-        points = (
-            lambda c: c.scores_chart(contenders, primary, higher_is_better=higher),
-            "Scores with 95 % intervals, the best on top.",
-        )
-        yield Beside(figures(points, *_forest(verdict)))
-
-
-def _kind(contender: ContenderSummary) -> str:
-    tuned = ", tuned" if contender.tuned and contender.kind != "fine-tuned" else ""
-    return f"{contender.kind}{tuned}" if contender.kind != contender.name or tuned else ""
-
-
-def _forest(verdict: Verdict | None) -> Iterator[tuple[Callable[[Any], Any], str]]:
-    tuned = verdict.tuned if verdict else None
-    if verdict is None or tuned is None or not verdict.differences:
-        return
-    yield (
-        lambda c: c.differences_chart(
-            verdict.differences,
-            verdict.metric,
-            tuned=tuned,
-            margin=verdict.margin,
-            higher_is_better=verdict.higher_is_better,
-        ),
-        f"What {tuned} gains over each alternative on the same samples, with 95 % intervals. "
-        "Tuning is worth it where every interval lies right of the dashed line.",
-    )
-
-
-def _measured_apart(scores: Scores, metric: str) -> bool:
-    """Whether contenders carry different signatures of a metric: then no chart may line them up."""
-    return len({s["metrics"][metric]["signature"] for s in scores.values() if metric in s["metrics"]}) > 1
-
-
-def _metric_columns(scores: Scores, primary: str) -> list[tuple[str, str, str]]:
-    """(metric, signature, mark) of every column; a metric has one for each signature it was measured by."""
-    signatures: dict[str, list[str]] = {primary: []}
-    for found in scores.values():
-        for metric, score in found["metrics"].items():
-            known = signatures.setdefault(metric, [])
-            if score["signature"] not in known:
-                known.append(score["signature"])
-    return [
-        (metric, signature, f" ({i})" if len(known) > 1 else "")
-        for metric, known in signatures.items()
-        for i, signature in enumerate(known, 1)
-    ]
-
-
-def _score_cell(scores: Scores, contender: ContenderSummary, metric: str, signature: str) -> Cell:
-    score = scores.get(contender.name, {}).get("metrics", {}).get(metric)
-    if score is None:
-        return Cell("no score", contender.reason or "not scored")
-    if score["signature"] != signature:
-        return Cell("–", "measured otherwise")
-    if score["value"] is None:
-        return Cell("no score", score["reason"] or "no reason given")
-    return Cell(words.number(score["value"], metric, 3), words.interval(score["interval"], metric, 3))
 
 
 def _differences(run: Run) -> Iterator[Block]:
@@ -263,8 +173,8 @@ def _cost(
         head = ("contender", "USD per 1,000", "time a request", "p95 time", "prompt tokens", "answer tokens")
         yield Table(head, tuple(rows))
     beside: list[Text | Table | Figure] = []
-    if primary is not None and not _measured_apart(scores, primary):
-        higher = _higher(scores, primary, verdict)
+    if primary is not None and not measured_apart(scores, primary):
+        higher = higher_is_better(scores, primary, verdict)
         points = (
             lambda c: c.cost_quality_chart(contenders, primary, higher_is_better=higher),
             f"Score against cost: better and cheaper lies {'up' if higher else 'down'} and to the left.",
@@ -352,13 +262,6 @@ def _why_unscored(contender: dict[str, Any]) -> str:
     return (
         f"it failed: {error}" if error else f"not scored yet ({contender.get('status') or 'unknown status'})"
     )
-
-
-def _higher(scores: Scores, metric: str, verdict: Verdict | None = None) -> bool:
-    if verdict is not None and verdict.metric == metric:
-        return verdict.higher_is_better
-    known = [s["metrics"][metric]["higher_is_better"] for s in scores.values() if metric in s["metrics"]]
-    return bool(known[0]) if known else True
 
 
 def _when(meta: dict[str, Any], key: str) -> str:

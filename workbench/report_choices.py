@@ -23,7 +23,7 @@ def choice_blocks(run: Run) -> Iterator[Block]:
     if not rows:
         return
     head = ("contender", "option", "on dev", "samples", "failed", "tokens a request", "")
-    yield Table(head, tuple(rows))
+    yield Table(head, tuple(rows), numeric=2)
     yield Text(
         "Options were tried on the dev split alone, by the primary metric; of equal ones the cheapest is kept. The best of "
         "several looks better on dev than it is: the test split, which no option has seen, tells how good it is.",
@@ -65,8 +65,8 @@ def diagnostic_blocks(run: Run, primary: str | None) -> Iterator[Block]:
     if told:
         yield Table(("difference", words.metric_label(primary)), told, numeric=1)
     yield Text(
-        "These contenders explain the others and can neither win nor be an alternative: one has seen which documents "
-        "answer, which no user would be told.",
+        "These contenders explain the others and can neither win nor be an alternative: no user would be told which "
+        "documents answer, and one without any is no RAG.",
         "note",
     )
 

@@ -25,7 +25,7 @@ from .files import (
     write_rows,
 )
 from .files import RunError as RunError
-from .records import NEEDED, SCHEMAS, Judgement, Prediction, Prompt, Rating, Sample, Verdict
+from .records import NEEDED, SCHEMAS, Judgement, Payment, Prediction, Prompt, Rating, Sample, Verdict
 
 T = TypeVar("T")
 
@@ -88,6 +88,10 @@ class Run:
     def ledger(self) -> Path:
         """Where a backend writes what every request to a server cost; one for all parts of a run."""
         return (self.whole or self.folder) / "spending.jsonl"
+
+    def payments(self) -> Iterator[Payment]:
+        """What the ledger holds, the oldest first."""
+        return read_rows(self.ledger, Payment)
 
     # -- the whole run ---------------------------------------------------------------------------
 

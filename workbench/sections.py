@@ -5,14 +5,13 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from metrics import METRICS
 
 from .experiment_file import guess
-from .settings import USD, Name, Part
+from .settings import USD, Name, Part, plain_address
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -99,7 +98,7 @@ class EmbeddingEndpoint(Part):
     @field_validator("base_url")
     @classmethod
     def _no_secret(cls, url: str | None) -> str | None:
-        return _plain_address(url)
+        return plain_address(url)
 
 
 class Retrieval(Part):
@@ -117,7 +116,7 @@ class Retrieval(Part):
     @field_validator("qdrant")
     @classmethod
     def _no_secret(cls, url: str | None) -> str | None:
-        return _plain_address(url)
+        return plain_address(url)
 
     @model_validator(mode="after")
     def _moves_on(self) -> Retrieval:
@@ -126,18 +125,6 @@ class Retrieval(Part):
                 "chunk_overlap is at most half of chunk_words: pieces would be mostly repetition"
             )
         return self
-
-
-def _plain_address(url: str | None) -> str | None:
-    """The address, refused where it is none or holds a name or key: the file is copied into every run."""
-    if url is None:
-        return None
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url!r} is no address: write http://HOST:PORT or https://HOST")
-    if parts.username or parts.password or parts.query:
-        raise ValueError("the address holds a name or key; put the key into an environment variable instead")
-    return url
 
 
 class Lint(Part):

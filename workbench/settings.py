@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+
+from .recipe import Recipe
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -33,6 +36,18 @@ class Part(BaseModel):
     """A section of the file: unknown keys are faults."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, serialize_by_alias=True)
+
+
+def plain_address(url: str | None) -> str | None:
+    """The address, refused where it is none or holds a name or key: the file is copied into every run."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is no address: write http://HOST:PORT or https://HOST")
+    if parts.username or parts.password or parts.query:
+        raise ValueError("the address holds a name or key; put the key into an environment variable instead")
+    return url
 
 
 class _Backend(Part):
@@ -92,9 +107,12 @@ class OpenAIBackend(_Backend):
         given = given if isinstance(given, dict) else {}
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(given.get("api_key_env", "OPENAI_API_KEY"))):
             raise ValueError("api_key_env is the name of an environment variable, never the key itself")
-        if "@" in str(given.get("base_url") or "").partition("://")[2].partition("/")[0]:
-            raise ValueError("base_url holds a password: keep it in the variable that api_key_env names")
         return given
+
+    @field_validator("base_url")
+    @classmethod
+    def _no_secret(cls, url: str | None) -> str | None:
+        return plain_address(url)
 
 
 class EchoBackend(_Backend):
@@ -185,19 +203,11 @@ class Rag(Prompted):
         return self.context != "retrieved"
 
 
-class FineTuned(_Contender):
-    """A LoRA adapter trained on the training split, or one brought along."""
+class FineTuned(_Contender, Recipe):
+    """A model trained on the training split, or an adapter brought along."""
 
     kind: Literal["fine-tuned"]
     adapter: str | None = None
-    method: Literal["lora"] = "lora"
-    epochs: Annotated[float, Field(gt=0)] = 2
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
-    rank: Annotated[int, Field(gt=0)] = 16
-    alpha: Annotated[int, Field(gt=0)] = 32
-    batch_size: Annotated[int, Field(gt=0)] = 8
-    max_length: Annotated[int, Field(gt=0)] = 1024
-    seed: int = 7
     seeds: Annotated[int, Field(ge=1, le=10)] = 1
     """Trainings, each from its own seed: `seed`, `seed + 1`, …; from three on the interval takes them in."""
     with_: Annotated[Literal["rag"] | None, Field(alias="with")] = None
@@ -208,6 +218,12 @@ class FineTuned(_Contender):
     """Retrieved passages beside the right one in a training row; top_k − 1 where not given."""
     no_answer: str | None = None
     citations: bool = False
+
+    @model_validator(mode="after")
+    def _one_adapter(self) -> FineTuned:
+        if self.continue_from is not None and self.adapter is not None:
+            raise ValueError("adapter is used as it is, continue_from trains one further: give one of them")
+        return self
 
     @model_validator(mode="after")
     def _passages_need_rag(self) -> FineTuned:
@@ -263,3 +279,49 @@ class Brought(_Contender):
 
 
 Contender = Annotated[Prompting | FewShot | Rag | FineTuned | Hosted | Brought, Field(discriminator="kind")]
+
+
+# -- what a contender needs ------------------------------------------------------------------------------
+
+
+def learns(contender: Contender) -> bool:
+    """Whether a contender is fitted on rows: trained on them, shown some of them, or chosen by them."""
+    return needs_train(contender) or chooses(contender)
+
+
+def needs_train(contender: Contender) -> bool:
+    """Whether a contender needs training rows."""
+    return (
+        isinstance(contender, FewShot)
+        or contender.constrain is not None
+        or isinstance(contender, Hosted)
+        or (isinstance(contender, FineTuned) and contender.adapter is None)
+        or (isinstance(contender, Rag) and any(several(contender.examples)))
+    )
+
+
+def chooses(contender: Contender) -> bool:
+    """Whether a contender has options, of which dev keeps the best."""
+    listed = (getattr(contender, name, None) for name in ("examples", "choose", "top_k", "retriever"))
+    return len(getattr(contender, "systems", None) or ()) > 1 or any(len(several(one)) > 1 for one in listed)
+
+
+def retrieves(contender: Contender) -> bool:
+    """Whether passages of the corpus stand in a contender's prompts."""
+    if isinstance(contender, FineTuned):
+        return contender.with_ == "rag"
+    return isinstance(contender, Rag) and contender.context != "none"
+
+
+def likens(contender: Contender) -> bool:
+    """Whether it is shown the training questions that are most like the asked one."""
+    if isinstance(contender, FewShot):
+        return "similar" in several(contender.choose)
+    return isinstance(contender, Rag) and any(several(contender.examples))
+
+
+def embeds(contender: Contender) -> bool:
+    """Whether it needs vectors: of similar questions, of passages unless words alone find them, of long right ones."""
+    if likens(contender) or (isinstance(contender, Rag) and contender.context == "oracle"):
+        return True
+    return retrieves(contender) and set(several(getattr(contender, "retriever", "bm25"))) != {"bm25"}

@@ -1,8 +1,8 @@
-"""The bill of a run: what its answers took from servers, told apart from what was known before."""
+"""The bill of a run: every request and training that was paid for, told apart from answers known from before."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -11,60 +11,63 @@ from .runs import Run
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
-    """Answers that were asked for in this run and what they took, and those that were kept from before.
+    """What all starts of a run paid to servers, and what it needed not pay for.
 
-    `usd` is None where the price of one is unknown. `kept_usd` is what the kept ones would take today.
+    Requests are those on record in `spending.jsonl`: of answers that were lost, forgotten or asked again too,
+    and the judge's. `unsure` of them count at their most, for their answer or its usage was lost. A sum is None
+    where the price of a part is unknown; `kept_usd` is what the answers from before would take today.
     """
 
-    answers: int
-    usd: float | None
-    kept: int
-    kept_usd: float | None
+    requests: int = 0
+    usd: float | None = 0.0
+    unsure: int = 0
+    trainings: int = 0
+    trainings_usd: float | None = 0.0
+    kept: int = 0
+    kept_usd: float | None = 0.0
 
 
 def bill_of(run: Run) -> Bill:
-    """The bill of all finished answers of servers that lie in a run folder, judgements too."""
-    rows = list(_rows(run))
-    asked = [row for row in rows if not row.reused]
-    kept = [row for row in rows if row.reused]
-    return Bill(answers=len(asked), usd=_sum(asked), kept=len(kept), kept_usd=_sum(kept))
+    """The bill of a run folder, further seeds and folds with it."""
+    paid = list(run.payments())
+    kept = [row.usd for row in _answers(run) if row.reused]
+    trained = list(_trained(run))
+    return Bill(
+        requests=len(paid),
+        usd=_sum([payment.usd for payment in paid]),
+        unsure=sum(bool(payment.lost) for payment in paid),
+        trainings=len(trained),
+        trainings_usd=_sum(trained),
+        kept=len(kept),
+        kept_usd=_sum(kept),
+    )
 
 
-def _rows(run: Run) -> Iterator[Prediction | Judgement]:
+def _contenders(run: Run) -> Iterator[tuple[Run, str, dict[str, object]]]:
+    """(place, name, contender.json) of whatever was asked; of folds, the run itself holds copies."""
     for place in (run, *run.parts()):
         for name in place.contenders():
             info = place.contender(name) or {}
-            # Of folds, the run itself holds copies; answers from a file were paid for elsewhere.
-            if info["kind"] != "predictions" and not info.get("folds"):
-                served = (info["backend"] or {}).get("kind") == "openai"
-                for split in place.answered(name):
-                    answers = place.predictions(name, split)
-                    yield from (p for p in answers if p.error is None and (served or p.usd is not None))
-            for split in ("test", "dev"):
-                # A judgement without a price was made by a local model, or without asking anyone.
-                yield from (j for j in place.judgements(name, split) if j.usd is not None and j.calls)
+            if not info.get("folds"):
+                yield place, name, info
 
 
-def _sum(rows: list[Prediction | Judgement]) -> float | None:
-    known = [row.usd for row in rows if row.usd is not None]
-    return sum(known, 0.0) if len(known) == len(rows) else None
+def _answers(run: Run) -> Iterator[Prediction | Judgement]:
+    for place, name, _ in _contenders(run):
+        for split in place.answered(name):
+            yield from place.predictions(name, split)
+        for split in ("test", "dev"):
+            yield from place.judgements(name, split)
 
 
-def bill_text(bill: Bill) -> str:
-    """The bill in one line; "" where no server was asked."""
-    told = []
-    if bill.answers:
-        told.append(f"{_usd(bill.usd)} for {_count(bill.answers)} asked in this run")
-    if bill.kept:
-        told.append(f"{_count(bill.kept)} known from before, worth {_usd(bill.kept_usd)}")
-    return " · ".join(told)
+def _trained(run: Run) -> Iterator[float | None]:
+    """USD of each training at a provider."""
+    for _, _, info in _contenders(run):
+        training = info.get("training")
+        if info["kind"] == "hosted" and isinstance(training, dict):
+            yield training["usd"]
 
 
-def _count(number: int) -> str:
-    return f"{number:,} answer{'' if number == 1 else 's'}"
-
-
-def _usd(value: float | None) -> str:
-    if value is None:
-        return "an unknown sum (a backend has no price)"
-    return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:,.4g}"
+def _sum(amounts: Sequence[float | None]) -> float | None:
+    known = [usd for usd in amounts if usd is not None]
+    return sum(known, 0.0) if len(known) == len(amounts) else None

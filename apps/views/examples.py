@@ -71,8 +71,9 @@ def show(run: Run) -> None:
 
 def _filters(run: Run, names: list[str]) -> Filters:
     verdict = run.verdict()
-    tuned = (verdict.tuned if verdict else None) or names[-1]
-    against = verdict.difference.against if verdict and verdict.difference else names[0]
+    racing = [n for n in names if not (run.contender(n) or {}).get("diagnostic")] or names
+    tuned = (verdict.tuned if verdict else None) or racing[-1]
+    against = verdict.difference.against if verdict and verdict.difference else racing[0]
 
     def forget() -> None:
         _pick(run, None)

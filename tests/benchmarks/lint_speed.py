@@ -126,18 +126,44 @@ def compare(path: Path, rounds: int) -> None:
         print(f"{name:16}{size / statistics.median(taken):8.0f}{ratio:8.2f}")
 
 
-def workers(path: Path, jobs: int, rounds: int) -> None:
-    """Print how much sooner several processes are done, in the best of the rounds: others use the machine too."""
-    from validators import lint
+# As a user's process is: alone, with nothing loaded that has threads.
+CLOCK = """
+import resource, sys, time
+import validators.linter
+from validators import lint
+if __name__ == "__main__":
+    begin, own = time.perf_counter(), time.process_time()
+    lint(sys.argv[1], jobs=int(sys.argv[2]), keep=1000, hashes=False)
+    there = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(time.perf_counter() - begin, time.process_time() - own, there.ru_utime + there.ru_stime)
+"""
 
-    best: dict[int, float] = {}
+
+def workers(path: Path, jobs: int, rounds: int) -> None:
+    """Print how much sooner several processes are done, in the best of the rounds: others use the machine too.
+
+    Processor seconds say how much sooner they would be with the processors to themselves.
+    """
+    best: dict[int, list[float]] = {}
     for _ in range(rounds):
         for count in (1, jobs):
-            begin = time.perf_counter()
-            lint(path, jobs=count, keep=1000, hashes=False)
-            best[count] = min(time.perf_counter() - begin, best.get(count, 1e9))
-    ratio = best[1] / best[jobs]
-    print(f"{jobs} workers: {ratio:.2f} times as fast by the clock, load {os.getloadavg()[0]:.1f}")
+            told = list(map(float, alone(CLOCK, path, str(count)).split()))
+            best[count] = list(map(min, told, best.get(count, told)))
+    (clock, own, _), (clocks, parent, theirs) = best[1], best[jobs]
+    print(
+        f"{jobs} workers: {clock / clocks:.2f} times as fast by the clock, load {os.getloadavg()[0]:.1f}; "
+        f"processor seconds {own:.2f} alone, {parent:.2f} in the parent, {theirs:.2f} in all workers: "
+        f"{own / (parent + theirs / jobs):.2f} times"
+    )
+
+
+def alone(program: str, path: Path, *words: str) -> str:
+    """What a program prints that is run in a process of its own, about a file."""
+    script = path.with_name("program.py")
+    script.write_text(program, encoding="utf-8")
+    there = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(script), str(path), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=there).stdout
 
 
 # What `resource` tells of children begins at what this had when it began them, which is less than they have.
@@ -154,12 +180,7 @@ if __name__ == "__main__":
 
 def peak(path: Path, jobs: int = 1, select: str = "") -> tuple[int, int]:
     """Peak memory in MB of a process that lints the file, and of the largest of its workers. Linux only."""
-    script = path.with_name("peak.py")
-    script.write_text(PEAK, encoding="utf-8")
-    command = [sys.executable, str(script), str(path), str(jobs), select]
-    there = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=there)
-    own, worker = done.stdout.split()
+    own, worker = alone(PEAK, path, str(jobs), select).split()
     return int(own), int(worker)
 
 

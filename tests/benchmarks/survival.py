@@ -96,10 +96,13 @@ def trial(
         log(folder, done)
         assert done.returncode in (0, 1), done.stderr
         asked_once(finished, counts, asked(servers))
-        usd = whole_and_right(folder, samples)
-        secret(folder)
         answered = sum(count.answered for server in servers.values() for count in server.counts.values())
         summaries = [server.summary for server in servers.values()]
+        served = (
+            sum(PRICE[0] * s["prompt_tokens"] + PRICE[1] * s["completion_tokens"] for s in summaries) / 1e6
+        )
+        usd = whole_and_right(folder, samples, served)
+        secret(folder)
     return Trial(
         samples=samples,
         kills=tuple(at),
@@ -178,10 +181,10 @@ def asked_once(finished: set[tuple[str, str]], before: Mapping[Any, int], after:
     assert not again, f"finished, and asked again: {again}"
 
 
-def whole_and_right(folder: Path, samples: int) -> float:
-    """Every sample answered once, none by an error, and the bill is the sum of what its answers took."""
+def whole_and_right(folder: Path, samples: int, served: float) -> float:
+    """Every sample answered once, none by an error; on the bill is what they took, and no more than was `served` (USD)."""
     (run,) = Run.all(folder / "runs")
-    bill = 0.0
+    took = 0.0
     for name in CONTENDERS:
         answers = run.predictions(name)
         assert [p.id for p in answers] == [s.id for s in run.samples()] and len(answers) == samples
@@ -191,12 +194,14 @@ def whole_and_right(folder: Path, samples: int) -> float:
             assert answer.prediction == prompt.messages[-1].text
             sent = sum(len(message.text.split()) for message in prompt.messages)
             assert (answer.prompt_tokens, answer.completion_tokens) == (sent, len(answer.prediction.split()))
-            bill += (PRICE[0] * sent + PRICE[1] * len(answer.prediction.split())) / 1e6
+            took += (PRICE[0] * sent + PRICE[1] * len(answer.prediction.split())) / 1e6
     told = bill_of(run)
-    assert told.kept == 0 and told.answers == len(CONTENDERS) * samples
-    assert told.usd is not None and abs(told.usd - bill) < 1e-9, (told, bill)
-    assert abs(run.meta()["bill"]["usd"] - bill) < 1e-9
-    return bill
+    assert told.kept == 0 and told.requests >= len(CONTENDERS) * samples
+    # Answers under way at a kill were served, yet nobody here heard of them; faulty ones hold no answer.
+    sure = sum(p.usd or 0.0 for p in run.payments() if not p.lost and p.completion_tokens)
+    assert took - 1e-9 < sure < served + 1e-9, (took, sure, served)
+    assert told.usd is not None and told.usd >= sure and run.meta()["bill"]["usd"] == told.usd, told
+    return told.usd
 
 
 def log(folder: Path, done: subprocess.CompletedProcess[str]) -> None:

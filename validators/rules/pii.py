@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ..findings import Fault
+from ..json_scanner import join_path
 from ..passages import strings
 from ..personal import Personal, find_accounts, find_cards, find_emails, find_phones, find_secrets
 from ..targets import Target
@@ -78,7 +79,7 @@ def bank_or_national_id(line: Line, target: Target) -> Iterator[Fault]:
 
 def _faults(line: Line, finder: Callable[[str], Iterator[Personal]], cure: str) -> Iterator[Fault]:
     """One fault for each text and kind: how many, and how long the first is."""
-    for where, text in strings(line.value):
+    for parts, text in strings(line.value):
         found: dict[str, list[Personal]] = {}
         for each in finder(text):
             found.setdefault(each.title, []).append(each)
@@ -86,4 +87,4 @@ def _faults(line: Line, finder: Callable[[str], Iterator[Personal]], cure: str) 
             first = those[0]
             more = f", and {len(those) - 1} more" if len(those) > 1 else ""
             message = f"{title} ({first.end - first.start} characters{more})"
-            yield Fault(message, cure, where=where or None)
+            yield Fault(message, cure, where=join_path([*parts]) or None)

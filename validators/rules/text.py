@@ -9,7 +9,8 @@ from typing import Any
 from .. import scanning
 from ..characters import garbled, invisible
 from ..findings import Fault, Severity, quoted
-from ..passages import exchange, passages, strings
+from ..json_scanner import join_path
+from ..passages import Parts, exchange, passages, strings
 from ..prefilters import Gated, any_of, beyond_ascii
 from ..targets import Target
 from .classes import classes_of, label_names
@@ -60,13 +61,13 @@ def mojibake(line: Line, target: Target) -> Iterator[Fault]:
     Good:
         {"messages": [{"role": "user", "content": "Is the café blend fine for mint? NÃO?"}, {"role": "assistant", "content": "It’s fine."}]}
     """
-    for where, text in _texts(line):
+    for parts, text in _texts(line):
         runs = list(garbled(text))
         if runs:
             meant = f"{quoted(text[runs[0].start : runs[0].end])} was {quoted(runs[0].mended)}"
             more = f" ({len(runs)} places)" if len(runs) > 1 else ""
             cure = "Read the source as UTF-8; --unsafe-fixes turns it back."
-            yield Fault(f"garbled text: {meant}{more}", cure, where=where)
+            yield Fault(f"garbled text: {meant}{more}", cure, where=join_path([*parts]))
 
 
 def replacement_character(line: Line, target: Target) -> Iterator[Fault]:
@@ -78,11 +79,11 @@ def replacement_character(line: Line, target: Target) -> Iterator[Fault]:
     Good:
         {"messages": [{"role": "user", "content": "Is 22 °C too warm?"}, {"role": "assistant", "content": "No."}]}
     """
-    for where, text in _texts(line):
+    for parts, text in _texts(line):
         if count := text.count("\ufffd"):
             times = "a character was" if count == 1 else f"{count} characters were"
             cure = "Take the text from its source again, read in its own encoding."
-            yield Fault(f"{times} lost (U+FFFD)", cure, where=where)
+            yield Fault(f"{times} lost (U+FFFD)", cure, where=join_path([*parts]))
 
 
 def invisible_characters(line: Line, target: Target) -> Iterator[Fault]:
@@ -96,12 +97,14 @@ def invisible_characters(line: Line, target: Target) -> Iterator[Fault]:
     Good:
         {"messages": [{"role": "user", "content": "می‌خواهم 👩‍🌾 ببینم"}, {"role": "assistant", "content": "In the sun."}]}
     """
-    for where, text in _texts(line):
+    for parts, text in _texts(line):
         found = invisible(text)
         if found:
             more = f", and {len(found) - 1} more" if len(found) > 1 else ""
             cure = "Take it out; --unsafe-fixes does."
-            yield Fault(f"{found[0].name} (character {found[0].start + 1}{more})", cure, where=where)
+            yield Fault(
+                f"{found[0].name} (character {found[0].start + 1}{more})", cure, where=join_path([*parts])
+            )
 
 
 _PLACEHOLDER = re.compile(
@@ -110,6 +113,8 @@ _PLACEHOLDER = re.compile(
     r"|\[(?:INSERT|Insert|insert) [^\[\]\n]{1,60}\]"
 )
 _SINGLE_BRACE = re.compile(r"(?<![\w{$\\%#=/^@\"'])\{[A-Za-z_][A-Za-z0-9_]{2,30}\}(?![\w{}(\"'])")
+# One of these stands in each of them, code or not.
+_HOLE = re.compile(r"[{<\[](?:(?<=\{)(?:\{|[A-Za-z_][A-Za-z0-9_]{2,30}\})|(?<=<)YOUR|(?<=\[)(?i:insert))")
 _CODE = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|``.+?``|`[^`\n]+`", re.DOTALL)
 # Signs of code that no fence marks: braces are then its grammar.
 _CODE_LIKE = re.compile(
@@ -130,7 +135,7 @@ def unfilled_placeholder(line: Line, target: Target) -> Iterator[Fault]:
         {"messages": [{"role": "user", "content": "What does `{{first_name}}` do?"}, {"role": "assistant", "content": "It stands for a name."}]}
     """
     for passage in passages(line.value, line.format):
-        if "{" not in passage.text and "<YOUR" not in passage.text and "[" not in passage.text:
+        if not _HOLE.search(passage.text):
             continue
         text = _CODE.sub(" ", passage.text)
         if _CODE_LIKE.search(text):
@@ -235,9 +240,9 @@ def _counts(digests: Any) -> dict[int, int]:
     return {int(values[i]): int(counts[i]) for i in most}
 
 
-def _texts(line: Line) -> Iterator[tuple[str, str]]:
+def _texts(line: Line) -> Iterator[tuple[Parts, str]]:
     """The texts of a row that are read by people or models, with their places."""
     value = line.value
     if isinstance(value, dict):
         value = {key: item for key, item in value.items() if key not in _HIDDEN}
-    return ((where, text) for where, text in strings(value) if text and where)
+    return ((parts, text) for parts, text in strings(value) if text and parts)

@@ -70,6 +70,11 @@ class Answers:
         text = row_text(bare).encode("utf-8", "replace")
         self._do("INSERT OR REPLACE INTO answers (key, answer) VALUES (?, ?)", key, text)
 
+    def start_over(self, run: Run) -> None:
+        """Read none that lie here now, nor does a run that goes on with this one after a kill."""
+        self.after = self.last
+        run.write_meta(run.meta() | {"answers_after": self.after})
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
@@ -171,19 +176,12 @@ def kept(backend: Backend, settings: BackendSettings, answers: Answers | None) -
 
 
 @contextlib.contextmanager
-def open_answers(experiment: Experiment, run: Run, *, fresh: bool = False) -> Iterator[Answers | None]:
-    """The answers kept beside a run folder; None where the experiment has no server.
-
-    A fresh start reads none that lie there when it begins, nor does a run that goes on with it after a kill.
-    """
+def open_answers(experiment: Experiment, run: Run) -> Iterator[Answers | None]:
+    """The answers kept beside a run folder; None where the experiment has no server."""
     if not any(server_of(backend) for backend in experiment.backends.values()):
         yield None
         return
     begun = run.meta() if (run.folder / "run.json").exists() else {}
     answers = Answers(run.folder.parent, after=begun.get("answers_after", 0))
     with contextlib.closing(answers):
-        if fresh:
-            answers.after = answers.last
-            if begun:
-                run.write_meta(begun | {"answers_after": answers.after})
         yield answers

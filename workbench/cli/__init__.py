@@ -6,51 +6,40 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from validators.findings import printable
 
-# Under other names than their modules: a function of that name would hide the module.
-from .app import app as app_verb
-from .compare import compare as compare_verb
-from .convert import convert as convert_verb
-from .cost import cost as cost_verb
-from .decide import decide as decide_verb
-from .doctor import doctor as doctor_verb
-from .explain import explain as explain_verb
-from .init import init as init_verb
-from .lint import lint as lint_verb
-from .predict import predict as predict_verb
-from .report import report as report_verb
-from .run import run as run_verb
-from .runs import runs as runs_verb
-from .show import show as show_verb
-from .split import split as split_verb
+# In the order of the workflow: this is what --help shows. Each is a module with a function of its name.
+VERBS = (
+    *("init", "run", "decide", "predict", "compare", "app", "report", "runs"),
+    *("lint", "explain", "show", "cost", "convert", "split", "doctor"),
+)
 
-# In the order of the workflow: this is what --help shows.
-VERBS: dict[str, Callable[..., None]] = {
-    "init": init_verb,
-    "run": run_verb,
-    "decide": decide_verb,
-    "predict": predict_verb,
-    "compare": compare_verb,
-    "app": app_verb,
-    "report": report_verb,
-    "runs": runs_verb,
-    "lint": lint_verb,
-    "explain": explain_verb,
-    "show": show_verb,
-    "cost": cost_verb,
-    "convert": convert_verb,
-    "split": split_verb,
-    "doctor": doctor_verb,
-}
+
+class _Verbs(TyperGroup):
+    """The verbs. A module is imported when its verb is called; all are for --help and what is no verb."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        for name in (cmd_name,) if cmd_name in VERBS else VERBS:
+            if name not in self.commands:
+                one = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+                one.command(name)(getattr(import_module(f".{name}", __name__), name))
+                self.commands[name] = get_command(one)
+        return self.commands.get(cmd_name)
+
 
 program = typer.Typer(
     name="workbench",
+    cls=_Verbs,
     epilog="Start here: workbench init DIR --data FILE, then workbench run DIR/experiment.yaml",
     no_args_is_help=True,
     add_completion=True,
@@ -68,9 +57,6 @@ def options(
 ) -> None:
     """Decide whether to fine-tune a language model, before you spend: lint, compare, verdict."""
 
-
-for _name, _verb in VERBS.items():
-    program.command(name=_name)(_verb)
 
 # Our own errors say what is wrong and what to do; anything else is a bug.
 OUR_PACKAGES = ("workbench", "validators", "metrics")

@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from workbench.runs import Run, RunError
-
 
 def report(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
@@ -23,6 +21,7 @@ def report(
     workbench report runs/triage-1f2e9a07 --redact     # to be shown to others
     """
     from workbench.report import write_report
+    from workbench.runs import Run, RunError
 
     try:
         paths = write_report(Run.open(run), redact=redact)

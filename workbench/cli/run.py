@@ -14,6 +14,7 @@ from .lint import Form
 
 if TYPE_CHECKING:
     from ..experiment import Experiment
+    from ..spending import Bill
 
 # Verdicts that say the experiment itself is at fault.
 FAULTY = ("fix-data", "invalid-comparison")
@@ -62,7 +63,7 @@ def run(
     from ..experiment import Experiment, read_text
     from ..runner import Session
     from ..runner import run as run_experiment
-    from ..spending import bill_of, bill_text
+    from ..spending import bill_of
     from .progress import Progress
 
     text = read_text(experiment)
@@ -99,6 +100,25 @@ def run(
     raise typer.Exit(1 if verdict.reason in FAULTY else 0)
 
 
+def bill_text(bill: Bill) -> str:
+    """The bill in one line; "" where no server was asked."""
+    from .. import card as words
+
+    def usd(value: float | None) -> str:
+        return words.usd(value) if value is not None else "an unknown sum (a backend has no price)"
+
+    told = []
+    if bill.requests:
+        most = "at most " if bill.unsure and bill.usd is not None else ""
+        lost = f", {bill.unsure:,} of which lost their answer or its usage" if bill.unsure else ""
+        told.append(f"{most}{usd(bill.usd)} for {words.count(bill.requests, 'request')} in this run{lost}")
+    if bill.trainings:
+        told.append(f"{usd(bill.trainings_usd)} for {words.count(bill.trainings, 'training')} at a provider")
+    if bill.kept:
+        told.append(f"{words.count(bill.kept, 'answer')} known from before, worth {usd(bill.kept_usd)}")
+    return words.DOT.join(told)
+
+
 def _chosen(experiment: Experiment, only: list[str]) -> list[str]:
     """The names of --only, checked."""
     from validators.suggest import did_you_mean
@@ -116,7 +136,7 @@ def _chosen(experiment: Experiment, only: list[str]) -> list[str]:
 
 def _plan(experiment: Experiment, only: list[str], offline: bool, format: Form) -> None:
     from ..data import divide, read_files
-    from ..leaving import LeavingError, check_leaving
+    from ..personal_data import LeavingError, check_leaving
     from ..plan import plan
     from ..plan_text import plan_text
 

@@ -14,9 +14,10 @@ import msgspec
 from validators.examples import Example, Message
 
 from ..backends.hf import HfBackend
+from ..recipe import Recipe
 from ..records import Passage, Prompt, Sample
 from ..settings import FineTuned
-from ..training import TrainingSettings, encode_rows, remove_checkpoints, train_lora
+from ..training import TrainingSettings, encode_rows, fine_tune, remove_checkpoints, trained_folder
 from . import ContenderError, Fitted, Setting, needed_backend, plain_prompt, reply_of
 from .passages import Library, asked_with, open_library, read_citations, taught, with_passages
 
@@ -34,20 +35,24 @@ def fit_fine_tuned(settings: FineTuned, setting: Setting) -> Fitted:
         folder = setting.experiment.resolve(settings.adapter)
         _check_adapter(folder, settings.name)
         return replace(fitted, adapter=folder)
-    folder = setting.run.adapter_folder(settings.name)
+    asked = _training_settings(settings, setting, backend)
+    folder = trained_folder(setting.run, asked)
     training = (setting.run.contender(settings.name) or {}).get("training")
-    if (folder / "adapter_config.json").exists() and training is not None:
+    if folder.exists() and training is not None:
         remove_checkpoints(setting.run.checkpoint_folder(settings.name))
     else:
         # Training loads its own copy of the base; two copies at once would double the memory.
         backend.release()
-        training = train_lora(
-            _training_settings(settings, backend),
+        training = fine_tune(
+            asked,
             *training_rows(settings, setting),
             backend.tokenizer,
             setting.run,
             setting.progress,
         ).as_dict()
+    if settings.method == "full":
+        tuned = setting.experiment.backend_of(settings).model_copy(update={"model": str(folder)})
+        return replace(fitted, backend=setting.open(tuned), training=training)
     return replace(fitted, adapter=folder, training=training)
 
 
@@ -146,20 +151,17 @@ def _asking(settings: FineTuned, setting: Setting, backend: HfBackend) -> Fitted
     return replace(fitted, read=read_citations) if settings.citations else fitted
 
 
-def _training_settings(settings: FineTuned, backend: HfBackend) -> TrainingSettings:
+def _training_settings(settings: FineTuned, setting: Setting, backend: HfBackend) -> TrainingSettings:
+    recipe = {name: getattr(settings, name) for name in Recipe.model_fields}
+    if settings.continue_from is not None:
+        recipe["continue_from"] = setting.experiment.resolve(settings.continue_from)
     return TrainingSettings(
         name=settings.name,
         model=backend.identity().model,
         folder=backend.folder,
         device=backend.device,
         dtype=backend.dtype,
-        epochs=settings.epochs,
-        learning_rate=settings.learning_rate,
-        rank=settings.rank,
-        alpha=settings.alpha,
-        batch_size=settings.batch_size,
-        max_length=settings.max_length,
-        seed=settings.seed,
+        **recipe,
     )
 
 

@@ -13,8 +13,8 @@ from validators.examples import Example
 from ..experiment import Experiment
 from ..hosted import (
     DONE,
-    Bill,
     Service,
+    TrainingBill,
     Upload,
     begun,
     check_upload,
@@ -39,7 +39,7 @@ class Training:
     backend: OpenAIBackend
     base: Path
     uploads: tuple[Upload, ...]
-    bill: Bill
+    bill: TrainingBill
 
     @property
     def key(self) -> str:

@@ -6,7 +6,7 @@ a killed run finds its file and its job again and never pays twice.
 
 from __future__ import annotations
 
-from .bill import Bill, Purse, bills_text, total_usd, training_bill
+from .bill import Purse, TrainingBill, bills_text, total_usd, training_bill
 from .errors import HostedError
 from .job import DONE, begun, follow, job_key, running, start
 from .service import Service
@@ -14,10 +14,10 @@ from .upload import Upload, check_upload, make_upload
 
 __all__ = [
     "DONE",
-    "Bill",
     "HostedError",
     "Purse",
     "Service",
+    "TrainingBill",
     "Upload",
     "begun",
     "bills_text",

@@ -28,7 +28,7 @@ USUAL_TOKENIZER = "o200k_base"
 
 
 @dataclass(frozen=True, slots=True)
-class Bill:
+class TrainingBill:
     """One training: at most `usd` (None: no price is known), then hosting by the hour where there is such a fee.
 
     Dev tokens count as billed unless the provider is known not to bill them.
@@ -74,7 +74,7 @@ def training_bill(
     *,
     today: date,
     offline: bool = False,
-) -> Bill:
+) -> TrainingBill:
     """The bill of tuning on `train`, watched on `dev`. Raises HostedError for a model that ends, or cannot be counted."""
     price = price_of(settings, backend, today)
     warnings = tuple(_ends(price, today)) if price else ()
@@ -91,10 +91,10 @@ def training_bill(
         )
     except (CostError, AssetError) as error:
         raise HostedError(f"contender {settings.name!r}: what it costs cannot be counted: {error}") from None
-    return Bill(settings.name, cost, _at_most(cost), hosting_fact(backend), warnings)
+    return TrainingBill(settings.name, cost, _at_most(cost), hosting_fact(backend), warnings)
 
 
-def bills_text(bills: Sequence[Bill]) -> str:
+def bills_text(bills: Sequence[TrainingBill]) -> str:
     """All bills with their sum."""
     total = total_usd(bills)
     told = "at a price nobody knows" if total is None else f"at most {_money(total)}"
@@ -105,7 +105,7 @@ def bills_text(bills: Sequence[Bill]) -> str:
     return "\n".join(lines)
 
 
-def total_usd(bills: Sequence[Bill]) -> float | None:
+def total_usd(bills: Sequence[TrainingBill]) -> float | None:
     """The sum of all bills; None where one is unknown."""
     amounts = [bill.usd for bill in bills]
     return None if None in amounts else float(sum(usd for usd in amounts if usd is not None))
@@ -119,7 +119,7 @@ class Purse:
     left: float | None = None
     """None: nobody has agreed to anything."""
 
-    def take(self, bill: Bill) -> None:
+    def take(self, bill: TrainingBill) -> None:
         """Raises HostedError where the bill is more than what is left."""
         usd = bill.usd or 0.0
         if self.left is None or usd > self.left * (1 + 1e-9):

@@ -15,16 +15,17 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from validators.findings import printable
+from validators.json_scanner import join_path
 from validators.passages import strings
 from validators.personal import Kind, find_personal
 from validators.redaction import NAMES, Placeholders
 
 from .backends import OPENAI, server_of
 from .data import Division
-from .experiment import Experiment, chooses, needs_train, retrieves
+from .experiment import Experiment
 from .records import Sample
 from .retrieval import corpus_of
-from .settings import Brought, Contender, FewShot, Hosted, Rag, several
+from .settings import Brought, Contender, Hosted, chooses, embeds, likens, needs_train, retrieves
 
 # The linter's rules, by what they find.
 RULES: Final[dict[Kind, tuple[str, str]]] = {
@@ -139,8 +140,9 @@ def _sent(experiment: Experiment, only: Sequence[str]) -> tuple[dict[str, list[s
         send(server_of(experiment.backend_of(c)), c.name, tried | _shown_by(c))
         if retrieves(c):
             send(qdrant, f"{c.name}'s passages", {"corpus"})
-            send(embedder, f"{c.name}'s vectors", {"corpus", *tried})
-        if _likens(c):
+            if embeds(c):
+                send(embedder, f"{c.name}'s vectors", {"corpus", *tried})
+        if likens(c):
             send(embedder, f"{c.name}'s vectors", {"train", *tried})
     if experiment.judge is not None and "judge" in experiment.metric_names:
         asked = {"questions", "answers", *(("dev",) if experiment.primary == "judge" else ())}
@@ -156,13 +158,6 @@ def _shown_by(contender: Contender) -> set[str]:
     if needs_train(contender.model_copy(update={"constrain": None})):
         return found | {"train"}
     return found | {"labels"} if contender.constrain else found
-
-
-def _likens(contender: Contender) -> bool:
-    """Whether a contender looks for the training questions that are most like the asked one."""
-    if isinstance(contender, FewShot):
-        return "similar" in several(contender.choose)
-    return isinstance(contender, Rag) and any(several(contender.examples))
 
 
 def _embedder_of(experiment: Experiment) -> str | None:
@@ -204,7 +199,7 @@ def _asked(sample: Sample) -> dict[str, Any]:
 
 
 def _of(place: str, value: Any) -> Iterator[tuple[str, str, str]]:
-    yield from ((place, where, text) for where, text in strings(value))
+    yield from ((place, join_path([*parts]), text) for parts, text in strings(value))
 
 
 def _find(texts: dict[tuple[str, str, str], None]) -> Iterator[Found]:

@@ -21,7 +21,7 @@ from .settings import Contender, Hosted
 Ask = Callable[[str], bool]
 
 
-class SpendingError(ValueError):
+class ConsentError(ValueError):
     """Nobody agreed to the bill; the message holds it, and how to agree."""
 
 
@@ -35,7 +35,7 @@ def permit(
     most: float | None,
     ask: Ask | None,
 ) -> None:
-    """Fill the purse for every hosted training of `chosen` that has no job yet, or raise SpendingError.
+    """Fill the purse for every hosted training of `chosen` that has no job yet, or raise ConsentError.
 
     `most` is the sum agreed on beforehand, `ask` puts a bill to a person; without both there is no leave.
     Raises HostedError for a training that could not start.
@@ -49,21 +49,21 @@ def permit(
     _within_budget(experiment, told, total)
     if most is not None:
         if total is None:
-            raise SpendingError(
+            raise ConsentError(
                 f"{told}\nA price is not known, so nothing can keep to --yes-spend {most:g}: set training_price."
             )
         if total > most:
-            raise SpendingError(f"{told}\nThat is more than --yes-spend {most:g}. Nothing was sent.")
+            raise ConsentError(f"{told}\nThat is more than --yes-spend {most:g}. Nothing was sent.")
         purse.left = most
     elif ask is None:
         sum_ = "USD" if total is None else f"{math.ceil(100 * total) / 100:.2f}"
-        raise SpendingError(
+        raise ConsentError(
             f"{told}\nNothing was sent. To agree, run again with --yes-spend {sum_} (the most it may cost)."
         )
     elif ask(told):
         purse.left = math.inf if total is None else total
     else:
-        raise SpendingError(
+        raise ConsentError(
             "not confirmed: nothing was sent, and nothing is lost. --only runs the other contenders."
         )
 
@@ -78,10 +78,10 @@ def leave_running(run: Run) -> None:
 
 
 def check_forgettable(run: Run, names: Sequence[str]) -> None:
-    """Raise SpendingError where starting over would leave a job of these contenders (none: all) running unseen."""
+    """Raise ConsentError where starting over would leave a job of these contenders (none: all) running unseen."""
     found = [f"{name}: job {job}" for name, job in _running(run) if not names or name in names]
     if found:
-        raise SpendingError(
+        raise ConsentError(
             f"{'; '.join(found)} may still run and be billed, so --fresh would pay twice. Run without --fresh to follow it; "
             "once it is done, failed or cancelled (at the provider), --fresh starts a new one."
         )
@@ -109,12 +109,12 @@ def _within_budget(experiment: Experiment, told: str, total: float | None) -> No
     if decision.budget_usd is None:
         return
     if total is None:
-        raise SpendingError(
+        raise ConsentError(
             f"{told}\ndecision.budget_usd is {decision.budget_usd:g}, but a price is not known: set training_price."
         )
     spent = total + decision.costs.data_usd + decision.costs.labour_usd
     if spent > decision.budget_usd:
-        raise SpendingError(
+        raise ConsentError(
             f"{told}\nWith data and labour that is ${spent:,.2f}, over decision.budget_usd ({decision.budget_usd:g}). Nothing was "
             "sent. Raise the budget, train fewer epochs or rows, or leave the contender out (--only)."
         )

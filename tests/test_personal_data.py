@@ -14,10 +14,10 @@ import yaml
 from tests.commands import workbench
 from tests.example_run import make_run
 from tests.judged_run import chat, jsonl, label, question
-from workbench import leaving as module
+from workbench import personal_data as module
 from workbench.data import divide, read_files
 from workbench.experiment import Experiment
-from workbench.leaving import LeavingError, check_leaving, is_elsewhere, leaving
+from workbench.personal_data import LeavingError, check_leaving, is_elsewhere, leaving
 from workbench.records import Prediction
 from workbench.report import write_report
 from workbench.retrieval import corpus_of
