@@ -24,9 +24,13 @@ from workbench.backends.hf import HfBackend
 from workbench.records import Prompt
 from workbench.runs import Run
 from workbench.settings import HfBackend as HfSettings
-from workbench.training import TrainingError, TrainingSettings, TrainingSummary, encode_rows, train_lora
-from workbench.training.lora import _trainer_class
+from workbench.training import TrainingError, TrainingSettings, TrainingSummary, encode_rows, fine_tune
+from workbench.training.attention import set_packed_attention
+from workbench.training.loss import attach_loss
+from workbench.training.order import Order
+from workbench.training.packing import collate_packed, pack_rows
 from workbench.training.rows import IGNORED, collate
+from workbench.training.trainer import SupervisedTrainer
 
 QUIET = lambda *_: None  # noqa: E731
 PAIRS = [
@@ -42,11 +46,11 @@ PAIRS = [
 
 
 # Dev rows that are answered ever worse: best is the first epoch, of 4 steps.
-RISING: dict[str, Any] = {"epochs": 3, "learning_rate": 0.03}
+RISING: dict[str, Any] = {"epochs": 3, "learning_rate": 0.05}
 
 
 def other() -> dict[str, Example]:
-    rows = [("the pump", "zebra quick fox jumps over dogs"), ("late route", "xylophone, my friend, is big")]
+    rows = [("the pump", "late"), ("the tank", "charge"), ("user", "silent"), ("system", "leaks")]
     return {f"d{i}": chat(q, a, 20 + i) for i, (q, a) in enumerate(rows)}
 
 
@@ -86,7 +90,7 @@ def train(
 ) -> TrainingSummary:
     tokenizer = load_hf_tokenizer("tiny", model)
     rows = examples() if rows is None else rows
-    return train_lora(settings_for(model, **changed), rows, dev or {}, tokenizer, Run(run), progress)
+    return fine_tune(settings_for(model, **changed), rows, dev or {}, tokenizer, Run(run), progress)
 
 
 def widened(folder: Path, factor: float) -> Path:
@@ -171,7 +175,10 @@ def test_rows_the_template_cannot_mask_are_refused_by_line(tmp_path: Path) -> No
 # -- the loss ------------------------------------------------------------------------------------
 
 
-def trainer_for(model: Path, rows: list[dict[str, list[int]]], out: Path, **arguments: Any) -> Any:
+def trainer_for(
+    model: Path, rows: list[dict[str, list[int]]], out: Path, *, bins_of: int | None = None, **arguments: Any
+) -> Any:
+    """A plain optimiser over an adapter of random weights; `bins_of` rows are packed where given."""
     import peft
     import transformers
 
@@ -191,11 +198,17 @@ def trainer_for(model: Path, rows: list[dict[str, list[int]]], out: Path, **argu
         "learning_rate": 1.0,
         "lr_scheduler_type": "constant",
     }
-    return _trainer_class()(
+    assert attach_loss(adapted.get_base_model())
+    items: list[Any] = list(rows)
+    if bins_of:
+        set_packed_attention(adapted.get_base_model())
+        items = pack_rows(rows, bins_of, 0)
+    return SupervisedTrainer(
+        order=Order(len(items), 0),
         model=adapted,
         args=transformers.TrainingArguments(output_dir=str(out), **(plain | arguments)),
-        train_dataset=rows,
-        data_collator=functools.partial(collate, pad_id=1),
+        train_dataset=items,
+        data_collator=collate_packed if bins_of else functools.partial(collate, pad_id=1),
     )
 
 
@@ -214,18 +227,22 @@ def test_the_loss_is_plain_cross_entropy_over_the_trained_tokens(
 
 
 def test_accumulated_batches_train_as_one(tiny_model: Path, tmp_path: Path) -> None:
-    """One step of 8 × 1, 4 × 2, 1 × 8 moves the weights the same: the whole step's tokens are the divisor."""
+    """A step of 8 × 1, 4 × 2, 1 × 8 rows, padded or packed, moves the weights the same.
+
+    The whole step's tokens are the divisor.
+    """
     import torch
 
     uneven = {f"s{i}": chat(q, " ".join([a] * (1 + i)), i) for i, (q, a) in enumerate(PAIRS)}
     rows = encode_rows(uneven, load_hf_tokenizer("tiny", tiny_model), 256)
     moved = []
-    for size in (8, 4, 1):
+    for size, packed in ((8, False), (4, False), (1, False), (8, True), (4, True), (1, True)):
         trainer = trainer_for(
             tiny_model,
             rows,
             tmp_path,
-            per_device_train_batch_size=size,
+            bins_of=size if packed else None,
+            per_device_train_batch_size=1 if packed else size,
             gradient_accumulation_steps=8 // size,
             max_steps=1,
         )
@@ -234,8 +251,7 @@ def test_accumulated_batches_train_as_one(tiny_model: Path, tmp_path: Path) -> N
         after = [p.detach() for p in trainer.model.parameters() if p.requires_grad]
         moved.append(torch.cat([(a - b).flatten() for a, b in zip(after, before, strict=True)]))
     assert moved[0].abs().max() > 1e-4
-    assert torch.allclose(moved[0], moved[1], atol=1e-6)
-    assert torch.allclose(moved[0], moved[2], atol=1e-6)
+    assert all(torch.allclose(moved[0], other, rtol=0, atol=1e-6) for other in moved[1:])
 
 
 # -- whole trainings -----------------------------------------------------------------------------
@@ -308,11 +324,57 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tiny_model: Pat
     assert blobs[0] == blobs[1] != blobs[2]
 
 
+def test_gradient_checkpointing_changes_no_weight(tiny_model: Path, tmp_path: Path) -> None:
+    for switch in ("on", "off", "auto"):
+        train(tiny_model, tmp_path / switch, gradient_checkpointing=switch, epochs=1)
+    assert weights(tmp_path / "on") == weights(tmp_path / "off") == weights(tmp_path / "auto")
+
+
 @pytest.mark.parametrize("dev", [True, False])
 def test_a_loss_that_is_no_number_stops_with_the_cure(tiny_model: Path, tmp_path: Path, dev: bool) -> None:
     with pytest.raises(TrainingError, match=r"Lower learning_rate"):
         train(tiny_model, tmp_path, dev=examples(2) if dev else {}, learning_rate=1e30)
     assert not Run(tmp_path).adapter_folder("lora").exists()
+
+
+# -- the best epoch ------------------------------------------------------------------------------
+
+
+def dev_losses(run: Path) -> list[float | None]:
+    """None for a loss that was no number: the log leaves out what has no value."""
+    return [row.get("dev_loss") for row in Run(run).training("lora") if "loss" not in row]
+
+
+def test_training_ends_where_the_dev_loss_no_longer_falls(model: Path, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {**RISING, "epochs": 9, "dev": other(), "patience": 2}
+    summary = train(model, tmp_path, **asked)
+    losses = dev_losses(tmp_path)
+    assert None not in losses and len(losses) < 9
+    best = min(range(len(losses)), key=lambda i: losses[i] or 0.0)
+    assert len(losses) == best + 3 and summary.best_step == 4 * (best + 1)
+    assert (summary.steps, summary.dev_loss) == (4 * len(losses), losses[best])
+
+
+@pytest.mark.parametrize("bad", [{1}, {2}, {1, 2, 3}], ids=str)
+def test_a_dev_loss_that_is_no_number_is_never_the_best(
+    model: Path, tmp_path: Path, bad: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, seen = SupervisedTrainer.evaluation_loop, []
+
+    def sometimes(self: Any, *given: Any, **named: Any) -> Any:
+        out = real(self, *given, **named)
+        seen.append(out.metrics["eval_loss"])
+        if len(seen) in bad:
+            out.metrics["eval_loss"] = math.nan
+        return out
+
+    monkeypatch.setattr(SupervisedTrainer, "evaluation_loop", sometimes)
+    summary = train(model, tmp_path, dev=other(), **RISING)
+    good = {epoch: loss for epoch, loss in enumerate(seen, 1) if epoch not in bad}
+    best = min(good, key=good.__getitem__, default=None)
+    assert dev_losses(tmp_path) == [good.get(epoch) for epoch in (1, 2, 3)]
+    assert summary.dev_loss == (good[best] if best else None)
+    assert summary.best_step == (4 * best if best else None)
 
 
 # -- killed and resumed --------------------------------------------------------------------------
@@ -390,10 +452,70 @@ def test_a_training_killed_after_its_last_step_only_saves(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("workbench.training.lora._save_adapter", stop)
+        patch.setattr("workbench.training.trainer.save_trained", stop)
         train(model, tmp_path, dev=other(), **RISING)
     steps: list[int] = []
     train(model, tmp_path, dev=other(), progress=lambda done, *_: steps.append(done), **RISING)
     assert steps == []
     assert weights(tmp_path) == weights(whole[0])
     assert told(tmp_path) == told(whole[0])
+
+
+KILLED_OFTEN = """
+import json, os, signal, sys
+from pathlib import Path
+from tests.test_training import QUIET, other, train
+options = json.loads(sys.argv[3])
+for limit in (2, 5, 6, None):
+    def progress(step, total, _):
+        if step == limit:
+            os.kill(os.getpid(), signal.SIGKILL)
+    child = os.fork()
+    if child == 0:
+        train(Path(sys.argv[1]), Path(sys.argv[2]), dev=other(), progress=progress, **options)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert status == (signal.SIGKILL if limit else 0), status
+"""
+
+
+@pytest.mark.parametrize("packing", ["on", "off"])
+def test_a_training_killed_within_epochs_resumes_to_the_same_bytes(
+    model: Path, tmp_path: Path, packing: str
+) -> None:
+    """Three kills; with dropout, whose chances go on, and steps of several micro-batches."""
+    options: dict[str, Any] = {
+        "packing": packing,
+        "epochs": 2,
+        "batch_size": 1,
+        "gradient_accumulation": 2,
+        "dropout": 0.2,
+        "learning_rate": 1e-2,
+        "save_seconds": 0.0,
+    }
+    whole = train(model, tmp_path / "whole", dev=other(), **options)
+    assert whole.steps == 8 and whole.packing.startswith("packed" if packing == "on" else "batches")
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_OFTEN, str(model), str(tmp_path / "killed"), json.dumps(options)],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+    assert told(tmp_path / "killed") == told(tmp_path / "whole")
+
+
+def test_a_training_that_stopped_early_only_saves_after_a_kill(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    asked: dict[str, Any] = {**RISING, "epochs": 9, "dev": other(), "patience": 1}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("workbench.training.trainer.save_trained", stop)
+        train(model, tmp_path, **asked)
+    steps: list[int] = []
+    summary = train(model, tmp_path, progress=lambda done, *_: steps.append(done), **asked)
+    assert steps == [] and summary.steps == 4 * len(dev_losses(tmp_path)) < 36

@@ -1,15 +1,18 @@
-"""Training: examples → encoded rows → a LoRA adapter, through transformers and peft."""
+"""Training: examples → encoded rows → an adapter or a whole model, through transformers and peft."""
 
 from __future__ import annotations
 
-from .lora import TrainingSettings, TrainingSummary, remove_checkpoints, train_lora
+from .checkpoints import remove_checkpoints
 from .rows import TrainingError, encode_rows
+from .settings import TrainingSettings, TrainingSummary
+from .trainer import fine_tune, trained_folder
 
 __all__ = [
     "TrainingError",
     "TrainingSettings",
     "TrainingSummary",
     "encode_rows",
+    "fine_tune",
     "remove_checkpoints",
-    "train_lora",
+    "trained_folder",
 ]

@@ -1,0 +1,154 @@
+"""Attention over packed rows, each of which sees only itself, and the probe that it is so.
+
+Registered with transformers' AttentionInterface, so it serves every model that goes through it; the
+probe finds out which do.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import transformers
+from torch.nn.functional import scaled_dot_product_attention
+
+from .packing import Row, collate_packed
+
+NAME = "packed_rows"
+# Packed against separate logits, relative to the largest logit. Low precision rounds by the shape of the product.
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-5}
+LOW_PRECISION = 0.05
+
+
+def set_packed_attention(model: Any) -> None:
+    """Let a model attend within packed rows from now on. Batches of several sequences are then refused."""
+    transformers.AttentionInterface.register(NAME, _attend)
+    transformers.AttentionMaskInterface.register(NAME, _no_mask)
+    model.set_attn_implementation(NAME)
+
+
+def why_not_packed(model: Any, rows: Sequence[Row]) -> str | None:
+    """Try packed attention on the longest and the shortest rows; None where it holds, and the model then keeps it.
+
+    Two things must be so. A row's logits are the same packed as alone under the model's own attention
+    (≤ 1e-5 of the largest logit in float32), which finds lost positions, windows and caps. And they stay when
+    the row before is another, which finds a leak exactly in any precision. Otherwise says what is not so.
+    """
+    own = model.config._attn_implementation
+    ranked = sorted(rows, key=lambda row: len(row["input_ids"]))
+    probe = [ranked[0], ranked[-1], ranked[len(ranked) // 2]]
+    alone = torch.cat([_logits(model, {"input_ids": torch.tensor([row["input_ids"]])}) for row in probe])
+    set_packed_attention(model)
+    try:
+        packed = _logits(model, collate_packed([probe]))
+        first = [(i + 1) % model.get_input_embeddings().num_embeddings for i in probe[0]["input_ids"]]
+        other = _logits(model, collate_packed([[{"input_ids": first, "labels": first}, *probe[1:]]]))
+    except (NotImplementedError, TypeError, ValueError) as error:
+        model.set_attn_implementation(own)
+        return (
+            f"{type(model).__name__} cannot attend within packed rows ({' '.join(str(error).split())[:200]})"
+        )
+    size = float(alone.abs().max().clamp(min=1e-6))
+    moved = float((packed - alone).abs().max()) / size
+    leaked = float((packed - other)[len(first) :].abs().max()) / size
+    if moved <= TOLERANCE.get(model.dtype, LOW_PRECISION) and leaked <= 1e-5:
+        return None
+    model.set_attn_implementation(own)
+    what = (
+        f"rows see each other ({leaked:.1e})"
+        if leaked > 1e-5
+        else f"packed rows are read otherwise ({moved:.1e})"
+    )
+    return f"{what} in {type(model).__name__}, measured on its logits"
+
+
+def _logits(model: Any, batch: dict[str, Any]) -> torch.Tensor:
+    """[tokens, vocabulary] in float32."""
+    there = {k: v.to(model.device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+    there.pop("labels", None)
+    with torch.no_grad():
+        logits: torch.Tensor = model(**there, use_cache=False).logits[0]
+    return logits.float()
+
+
+def _no_mask(*_: Any, **__: Any) -> None:
+    return None
+
+
+def _attend(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    cu_seq_lens_q: torch.Tensor | None = None,
+    max_length_q: int | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **others: Any,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention within rows; query, key, value [1, heads, tokens, size] → [1, tokens, heads, size]."""
+    odd = [name for name in ("s_aux", "position_bias", "head_mask") if others.get(name) is not None]
+    if odd or query.shape[0] != 1:
+        raise NotImplementedError(f"packed attention knows no {', '.join(odd) or 'padded batches'}")
+    if not getattr(module, "is_causal", True) or query.shape[2] != key.shape[2]:
+        raise NotImplementedError("packed attention is causal self-attention")
+    if cu_seq_lens_q is None:  # one row alone
+        max_length_q = query.shape[2]
+        cu_seq_lens_q = torch.tensor([0, max_length_q], dtype=torch.int32, device=query.device)
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    varlen = _varlen(query, value) if softcap is None and not dropout else None
+    if varlen is not None:
+        q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
+        window = (-1 if sliding_window is None else sliding_window - 1, 0)
+        ends, longest = cu_seq_lens_q, max_length_q
+        return varlen(q, k, v, ends, ends, longest, longest, scale=scaling, window_size=window)[None], None
+    bounds = cu_seq_lens_q.tolist()
+    parts = [
+        _row([x[:, :, a:b] for x in (query, key, value)], dropout, scaling, sliding_window, softcap)
+        for a, b in itertools.pairwise(bounds)
+    ]
+    return torch.cat(parts, 2).transpose(1, 2), None
+
+
+def _varlen(query: torch.Tensor, value: torch.Tensor) -> Any:
+    """torch's variable-length kernel where it takes these tensors; None elsewhere."""
+    if not query.is_cuda or query.dtype not in (torch.bfloat16, torch.float16) or query.shape != value.shape:
+        return None
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    return varlen_attn
+
+
+def _row(
+    states: Sequence[torch.Tensor],
+    dropout: float,
+    scaling: float | None,
+    window: int | None,
+    softcap: float | None,
+) -> torch.Tensor:
+    """Causal attention of one row's query, key and value; with a window each token sees itself and the window − 1 before it."""
+    query, key, value = states
+    length = query.shape[2]
+    binds = window is not None and length > window
+    if not binds and softcap is None:
+        return scaled_dot_product_attention(
+            query, key, value, dropout_p=dropout, is_causal=True, scale=scaling
+        )
+    place = torch.arange(length, device=query.device)
+    back = place[:, None] - place
+    seen = back >= 0 if window is None else (back >= 0) & (back < window)
+    if softcap is None:
+        return scaled_dot_product_attention(query, key, value, seen, dropout_p=dropout, scale=scaling)
+    scores = query @ key.transpose(2, 3) * (scaling or query.shape[-1] ** -0.5)
+    scores = (torch.tanh(scores / softcap) * softcap).masked_fill(~seen, float("-inf"))
+    shares = torch.softmax(scores, -1, dtype=torch.float32).to(query.dtype)
+    return torch.nn.functional.dropout(shares, dropout) @ value
