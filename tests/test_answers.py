@@ -608,7 +608,7 @@ def test_what_makes_no_run_says_why(tmp_path: Path) -> None:
     assert not (tmp_path / "experiment.yaml").exists()
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_no_damage_to_a_file_is_a_traceback(tmp_path: Path, data: st.DataObject) -> None:
     source = data.draw(st.sampled_from(sorted(p for p in FILES.rglob("*") if p.is_file())))

@@ -280,7 +280,7 @@ def test_refused_parameters_are_learned_once(serve: Any, caplog: pytest.LogCaptu
     assert {r.prediction for r in rows.values()} == {"fine"} and len(bodies) == 6 + 3
     assert bodies[-1]["max_completion_tokens"] == 64
     adapted = {"max_tokens": "max_completion_tokens", "temperature": "left out", "seed": "left out"}
-    assert backend.identity().adapted == adapted
+    assert backend.notes() == {"refused by the server": adapted}
     assert sum("left out from now on" in m for m in caplog.messages) == 2
 
 

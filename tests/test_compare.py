@@ -199,7 +199,7 @@ def test_of_three_each_meets_the_first(tmp_path: Path) -> None:
 # -- properties ----------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.text("+-!", min_size=2, max_size=30), st.randoms(use_true_random=False), st.data())
 def test_turning_and_mixing_changes_nothing_but_the_sign(left: str, random: Any, data: st.DataObject) -> None:
     right = data.draw(st.text("+-!", min_size=len(left), max_size=len(left)))

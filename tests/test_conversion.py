@@ -281,7 +281,7 @@ def canonical(row: dict[str, Any]) -> Any:
     return row | {"messages": messages}
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, suppress_health_check=list(HealthCheck))
 @given(chats(), st.sampled_from([*FORMS, *CONVERSION_TARGETS]))
 def test_a_conversion_that_names_no_loss_can_be_undone(row: dict, to: str) -> None:
     before = json.dumps(row)
@@ -296,7 +296,7 @@ def test_a_conversion_that_names_no_loss_can_be_undone(row: dict, to: str) -> No
         assert lost_back == () and canonical(back) == canonical(row)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(chats(), chats(), st.sampled_from(["preference", "trl-preference", "openai", "trl", "together"]))
 def test_pairs_can_be_undone(row: dict, other: dict, to: str) -> None:
     def bare(messages: list) -> list:
@@ -312,7 +312,7 @@ def test_pairs_can_be_undone(row: dict, other: dict, to: str) -> None:
         assert convert_row(written, "preference") == (pair, ())
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(chats(), st.sampled_from([*FORMS, *CONVERSION_TARGETS]))
 def test_what_is_written_has_the_format_that_was_asked_for(row: dict, to: str) -> None:
     try:

@@ -210,7 +210,7 @@ def test_odd_pages(html: str, text: str) -> None:
     assert html_text(html) == text
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(parts=st.lists(st.sampled_from(["<p>", "</p>", "<li>", "<h1>", "</h1>", "<pre>", "<td>", "<!", "<![x", "&#x;",
                                        "</pre>", "<title>", "<tr>", "w1", " w2 ", "\n", "<", ">", '"']), max_size=25))  # fmt: skip
 def test_any_markup_is_read(parts: list[str]) -> None:

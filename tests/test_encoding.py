@@ -269,7 +269,7 @@ def test_roles_a_template_refuses_are_named() -> None:
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<|>"), min_size=1, max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(turns=st.lists(st.tuples(TEXT, TEXT, st.sampled_from([0, 1])), min_size=1, max_size=4))
 def test_any_text_in_any_alphabet_trains_exactly(turns: list[tuple[str, str, int]]) -> None:
     tokenizer = CHATML_TOKENIZER

@@ -44,25 +44,25 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.dictionaries(keys, values, max_size=6))
 def test_any_yaml_loads_or_is_told(tree: object) -> None:
     loads_or_tells(yaml.safe_dump(tree, allow_unicode=True))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(max_size=60) | st.text("{}[]:-,&*!|>'\"#%@`?\n ab1~", max_size=40))
 def test_any_text_loads_or_is_told(text: str) -> None:
     loads_or_tells(text)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, len(GOOD) - 1), st.text("{}[]:-,&*!|>'\"#%\n\t ab1~=<", max_size=3), st.integers(0, 5))
 def test_any_mutation_loads_or_is_told(at: int, insert: str, cut: int) -> None:
     loads_or_tells(GOOD[:at] + insert + GOOD[at + cut :])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(raw=st.binary(max_size=60))
 def test_any_bytes_load_or_are_told(tmp_path_factory: pytest.TempPathFactory, raw: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "bytes.yaml"

@@ -20,7 +20,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     0: ("validators", "metrics"),
     1: (
         *("experiment", "experiment_file", "sections", "settings", "recipe"),
-        *("files", "records", "runs", "splits", "splitting", "data", "models", "spending"),
+        *("amounts", "files", "records", "runs", "splits", "splitting", "data", "models", "spending"),
         "hosted_price",
     ),
     2: ("answers", "backends", "hosted", "personal_data", "retrieval", "training"),

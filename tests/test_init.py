@@ -323,7 +323,7 @@ def test_odd_folders_and_file_names(tmp_path: Path, folder: str) -> None:
     assert len(loaded(tmp_path / folder)[1].test) == 6
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(min_size=1), st.text(min_size=1), st.lists(st.text(), max_size=2), st.text())
 def test_names_from_data_survive_the_file(question: str, label: str, goals: list[str], system: str) -> None:
     if question == label:

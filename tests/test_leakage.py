@@ -93,7 +93,7 @@ def test_recall_and_precision_are_one(seed: int, threshold: float) -> None:
     assert len(found) > 20
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=14), min_size=1, max_size=14))
 def test_near_duplicates_leave_no_two_alike(documents: list[list[str]]) -> None:
     texts = [" ".join(words) for words in documents]

@@ -71,7 +71,7 @@ def found(report: LintReport) -> list[tuple[str, str, int | None, int | None]]:
 # -- blocks and ranges -----------------------------------------------------------------------------
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(st.binary(max_size=12), max_size=12),
     st.lists(st.integers(0, 160), max_size=5),
@@ -110,7 +110,7 @@ parts = st.one_of(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     st.lists(parts, max_size=12), st.integers(1, 9), st.booleans(), st.sampled_from(["generic", "together"])
 )
@@ -174,7 +174,7 @@ def test_what_is_not_plain_and_clean_is_not_taken(odd: bytes, padding: int) -> N
     assert judge().rows(b"\n".join([*around, odd, *around]) + b"\n") is None
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.integers(0, 5), st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=0, max_size=2)), max_size=3))
 def test_what_the_fast_path_takes_the_slow_path_finds_clean(
     seed: int, edits: list[tuple[float, bytes]]
@@ -191,7 +191,7 @@ def test_what_the_fast_path_takes_the_slow_path_finds_clean(
     assert not any(decode(line).faults for line in lines)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(parts, min_size=1, max_size=10))
 def test_both_paths_say_the_same(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]) -> None:
     path = tmp_path_factory.mktemp("both") / "a.jsonl"
@@ -221,7 +221,7 @@ TURNS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(TURNS, min_size=8, max_size=14), st.booleans())
 def test_a_block_has_the_fingerprints_of_its_rows(
     rows_of_turns: list[list[tuple[str, str]]], asked: bool
@@ -295,7 +295,7 @@ PIECES += [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(PIECES), max_size=60))
 def test_vectors_find_what_prefilters_find(pieces: list[bytes]) -> None:
     data = b"".join(pieces) + b"\n"

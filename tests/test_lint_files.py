@@ -46,7 +46,7 @@ pieces = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(pieces, max_size=8), st.sampled_from(["a.jsonl", "a.json", "a.csv"]))
 def test_arbitrary_bytes_never_raise(
     tmp_path_factory: pytest.TempPathFactory, parts: list[bytes], name: str
@@ -54,7 +54,7 @@ def test_arbitrary_bytes_never_raise(
     found(b"".join(parts), tmp_path_factory.mktemp("any"), name)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_mutated_rows_never_raise(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     content = bytearray(DIRTY.read_bytes())
@@ -82,7 +82,7 @@ messages = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(messages, st.sampled_from(["generic", "together", "openai"]))
 def test_any_shape_of_messages_is_linted(
     tmp_path_factory: pytest.TempPathFactory, value: list[object], target: str

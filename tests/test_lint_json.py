@@ -47,7 +47,7 @@ edits = st.lists(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(values, edits)
 def test_the_decoder_agrees_with_a_strict_parser(value: Any, changes: list[tuple[float, int, bool]]) -> None:
     raw = bytearray(json.dumps(value).encode())
@@ -118,7 +118,6 @@ def test_softer_faults_leave_a_value_and_are_all_told() -> None:
     assert not decoded.broken and decoded.value["a"] == 1
 
 
-@settings(deadline=None)
 @given(values)
 def test_every_path_is_located(value: Any) -> None:
     raw = json.dumps(value).encode()

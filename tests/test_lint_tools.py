@@ -455,7 +455,7 @@ keys = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.dictionaries(keys, anything | st.lists(anything, max_size=3), max_size=4),
     st.sampled_from(["generic", "openai", "together", "mistral"]),
@@ -488,13 +488,13 @@ defined = st.fixed_dictionaries({}, optional={"name": st.sampled_from(["f", 1]),
 tool_rows = st.lists(st.fixed_dictionaries({}, optional={"type": anything, "function": defined}), max_size=2)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(message, max_size=4), tool_rows, st.sampled_from(["generic", "openai", "mistral", "trl"]))
 def test_any_tool_row_is_linted(messages: list[object], tools: list[object], target: str) -> None:
     found({"messages": messages, "tools": tools}, target=target)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(anything, anything)
 def test_any_schema_is_looked_at(schema: object, arguments: object) -> None:
     assert schema_fault(schema) is None or schema_fault(schema)[1]  # type: ignore[index]

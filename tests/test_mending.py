@@ -234,7 +234,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.dictionaries(st.text(max_size=3), JSON, max_size=4), JSON, st.data(), st.booleans(), st.booleans())
 def test_a_rewritten_line_says_what_it_should(
     old: dict, item: Any, data: st.DataObject, ascii: bool, wide: bool

@@ -283,7 +283,7 @@ numbers = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(numbers, st.booleans())
 def test_swapping_the_sides_flips_the_sign_and_keeps_p(rows, grouped):
     a, b, groups = map(list, zip(*rows, strict=True))
@@ -297,7 +297,7 @@ def test_swapping_the_sides_flips_the_sign_and_keeps_p(rows, grouped):
         assert there.interval[0] < there.interval[1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 60))
 def test_the_score_interval_mirrors_and_holds_the_estimate(gained, lost, same):
     n = gained + lost + same

@@ -31,7 +31,7 @@ def test_holm_takes_probabilities():
         holm([0.2, 1.5])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.floats(0, 1), max_size=12))
 def test_holm_lies_between_the_raw_values_and_bonferroni(raw):
     for before, after in zip(raw, holm(raw), strict=True):

@@ -183,7 +183,7 @@ def test_bleu_without_four_tokens_has_a_reason_not_a_zero():
     assert undefined.value is None and "chrf" in undefined.reason
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 2)), min_size=2, max_size=12), st.randoms())
 @pytest.mark.parametrize("name", list(METRICS))
 def test_order_of_samples_does_not_matter(name, picks, shuffler):

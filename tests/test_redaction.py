@@ -86,7 +86,7 @@ def test_what_could_hide_something_is_refused(content: bytes, words: str, tmp_pa
         redact_files([(source(path), path)])
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.sampled_from(["joe@mail.com", "+44 20 7946 0958", "4111 1111 1111 1111", "DE89370400440532013000",
        "078-05-1120", "<EMAIL_1>", "@", ".", " ", "-", "1", "a"]), max_size=8))  # fmt: skip
 def test_nothing_personal_is_left(pieces: list[str]) -> None:

@@ -66,7 +66,7 @@ def size(pieces: Sequence[str]) -> int:
     return sum(len(p.split()) for p in pieces)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(paragraphs=st.lists(PARAGRAPH, max_size=12), titled=st.booleans(), words=st.integers(1, 60))
 def test_chunks_hold_every_word_once_and_in_order(paragraphs: list[str], titled: bool, words: int) -> None:
     body = "\n\n".join(f"p{i} {p}" for i, p in enumerate(paragraphs))
@@ -83,7 +83,7 @@ def test_chunks_hold_every_word_once_and_in_order(paragraphs: list[str], titled:
     assert all(size(piece) <= words or piece[0].startswith("#") for piece in pieces)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(parts=st.lists(st.sampled_from(["## Head", "one two three", "four five six seven"]), max_size=15))
 def test_headings_stay_with_what_follows(parts: list[str]) -> None:
     pieces = [c.text.split("\n\n") for c in chunk(Document("d", "\n\n".join(parts)), 8) if c.text]

@@ -102,7 +102,7 @@ def test_a_damaged_row_in_the_middle_is_told_with_its_place(run: Run, line: str)
         run.predictions("zero")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(raw=st.binary(max_size=80))
 def test_any_bytes_are_read_or_told(tmp_path_factory: pytest.TempPathFactory, raw: bytes) -> None:
     run = Run(tmp_path_factory.getbasetemp() / "any")

@@ -49,7 +49,7 @@ def same_question(text: str) -> str:
     return " ".join(text.replace("ｃ", "c").casefold().split())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(some_samples, splits)
 def test_every_sample_is_in_exactly_one_split(samples: list[Sample], split: Split) -> None:
     chosen = split_samples(samples, split)
@@ -58,7 +58,7 @@ def test_every_sample_is_in_exactly_one_split(samples: list[Sample], split: Spli
     assert split.dev > 0 or not chosen["dev"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(some_samples, splits)
 def test_groups_and_equal_questions_never_straddle(samples: list[Sample], split: Split) -> None:
     place = where(split_samples(samples, split))
@@ -68,7 +68,7 @@ def test_groups_and_equal_questions_never_straddle(samples: list[Sample], split:
                 assert place[a.id] == place[b.id]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(some_samples, splits, st.randoms(use_true_random=False))
 def test_same_split_whatever_the_row_order(
     samples: list[Sample], split: Split, chance: random.Random
@@ -78,7 +78,7 @@ def test_same_split_whatever_the_row_order(
     assert where(split_samples(samples, split)) == where(split_samples(shuffled, split))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(some_samples, splits)
 def test_splits_keep_the_row_order(samples: list[Sample], split: Split) -> None:
     for part in split_samples(samples, split).values():
@@ -161,7 +161,7 @@ folded = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(some_samples, folded, st.integers(2, 6))
 def test_each_sample_is_tested_once_and_never_with_its_like(samples: Any, split: Split, folds: int) -> None:
     divided = fold_samples(samples, split, folds)
@@ -198,7 +198,7 @@ def test_folds_do_not_depend_on_the_order_of_rows() -> None:
 # -- parts of a training split ---------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     some_samples,
     st.lists(st.sampled_from([0.05, 0.1, 0.25, 0.5, 0.8, 1.0]), min_size=2, unique=True),

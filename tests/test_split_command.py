@@ -143,7 +143,7 @@ def test_marks_blank_lines_and_a_missing_newline(tmp_path: Path) -> None:
         assert content.startswith(BOM) and content.endswith(b"\n") and b"\n\n" not in content
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.integers(0, 12), min_size=30, max_size=60), st.integers(0, 99), st.randoms())
 def test_any_rows_in_any_order_give_the_same_parts(
     tmp_path_factory: pytest.TempPathFactory, questions: list[int], seed: int, chance: random.Random

@@ -459,7 +459,7 @@ CONTROLS = st.sampled_from(["<|im_start|>", "<|im_end|>", "<EOS>", "<s>", "<|im_
 TEXT = st.lists(st.one_of(CONTROLS, st.text(max_size=5)), min_size=1, max_size=8).map("".join)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(asked=TEXT, answered=TEXT)
 def test_any_text_with_any_control_tokens_trains_exactly(asked: str, answered: str) -> None:
     tokenizer = made("./chatml")

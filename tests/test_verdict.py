@@ -727,7 +727,7 @@ MARKS = st.text(alphabet="+-?~!", min_size=6, max_size=6)
 MONEY = st.one_of(st.none(), st.floats(0, 100))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     contenders=st.lists(st.tuples(MARKS, st.booleans(), MONEY), min_size=1, max_size=4),
     repeat=st.sampled_from([1, 5, 12]),

@@ -14,9 +14,8 @@ from .contenders import ContenderError
 from .experiment import Experiment
 from .records import Prediction, Sample
 from .scoring import Retrieved, score_contender
-from .settings import Contender, Prompted, PromptFile, several
+from .settings import LISTED, Contender, Prompted, PromptFile, several
 
-LISTED = ("examples", "choose", "top_k", "retriever")
 _SHOWN = 40
 
 Answers = Callable[[int, Contender], tuple[list[Prediction], Retrieved]]
@@ -48,9 +47,9 @@ def choose(
 ) -> dict[str, Any]:
     """Score every option on dev and say which is kept, as contender.json stores it.
 
-    The best primary score is kept; of equal ones the cheapest a request, then the first. Fewer failed samples come
-    before all of that: a score over the few that were answered is another question's. Raises ContenderError without dev samples, or where no option
-    has a score.
+    The best primary score is kept; of equal ones the cheapest a request, then the first. Fewer failed samples
+    come before all of that: a score over the few that were answered is another question's. Raises
+    ContenderError without dev samples, or where no option has a score.
     """
     name, metric = options[0].name, experiment.primary
     if not dev:

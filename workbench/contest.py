@@ -121,9 +121,7 @@ class Contest:
         self._answer(settings, fitted, self._dataset.test, "test")
         if fitted.adapter is not None and info["forgetting"] is None:
             info["forgetting"] = self._forgetting(fitted, fitted.adapter)
-        info["notes"] |= fitted.backend.notes() if isinstance(fitted.backend, HfBackend) else {}
-        if refused := fitted.backend.identity().adapted:
-            info["notes"] |= {"refused by the server": refused}
+        info["notes"] |= fitted.backend.notes()
         run.write_contender(name, info | {"status": "success"})
 
     def ask(self, settings: Settings, samples: Sequence[Sample]) -> Iterator[Prediction]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from statistics import fmean
 from typing import Any
 
 from validators.charges import Serving, hosted_serving
 from validators.prices import load_prices
 
+from .amounts import mean
 from .backends import cost_usd
 from .experiment import Experiment
 from .records import Prediction
@@ -41,15 +41,15 @@ def _measured(
     settings: Contender, answered: Sequence[Prediction], experiment: Experiment, today: date
 ) -> dict[str, Any]:
     names = ("prompt_tokens", "cached_tokens", "completion_tokens")
-    means = {name: _mean([getattr(p, name) for p in answered]) for name in names}
+    means = {name: mean(getattr(p, name) for p in answered) for name in names}
     row: dict[str, Any] = {"model": None, "answers": len(answered), **means}
     if isinstance(settings, Brought):
-        return row | _usd(_mean([p.usd for p in answered]), "its file states no price")
+        return row | _usd(mean(p.usd for p in answered), "its file states no price")
     backend = experiment.backend_of(settings)
     row["model"] = backend.model
     if backend.price is not None:
         known = [cost_usd(backend, p.prompt_tokens, p.completion_tokens, p.cached_tokens) for p in answered]
-        return row | _usd(_mean(known), "the server did not say how many tokens it used")
+        return row | _usd(mean(known), "the server did not say how many tokens it used")
     if backend.kind == "hf":
         return row | _usd(None, "a local model costs your machine's time, which comparison.json prices")
     return row | _by_registry(backend, means, today)
@@ -80,9 +80,3 @@ def _usd(one: float | None, reason: str) -> dict[str, Any]:
     if one is None:
         return {"usd_per_1000": None, "reason": f"{reason}."}
     return {"usd_per_1000": _THOUSAND * one}
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    """The mean of what every answer has; None where one lacks it."""
-    known = [value for value in values if value is not None]
-    return fmean(known) if known and len(known) == len(values) else None

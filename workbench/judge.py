@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 import msgspec
 
 from validators.examples import Message
 
+from .amounts import total
 from .backends import Backend, Identity, Request
 from .experiment import asked_of, settings_hash
 from .records import Judgement, Prediction, Prompt, Sample
@@ -247,21 +248,14 @@ def _judgement(
         rating=rating,
         text=text,
         calls=len(replies),
-        prompt_tokens=_int(_sum(replies, lambda r: r.prompt_tokens)),
-        completion_tokens=_int(_sum(replies, lambda r: r.completion_tokens)),
-        seconds=_sum(replies, lambda r: r.seconds),
-        usd=_sum(replies, lambda r: r.usd),
+        prompt_tokens=_int(total(r.prompt_tokens for r in replies)),
+        completion_tokens=_int(total(r.completion_tokens for r in replies)),
+        seconds=total(r.seconds for r in replies),
+        usd=total(r.usd for r in replies),
         reused=all(r.reused for r in replies) or None if replies else None,
         reason=reason,
         error=error,
     )
-
-
-def _sum(replies: Sequence[Prediction], of: Callable[[Prediction], float | None]) -> float | None:
-    """The replies together; None where one is unknown: a part of a bill is no bill."""
-    values = [of(r) for r in replies]
-    known = [v for v in values if v is not None]
-    return sum(known) if len(known) == len(values) else None
 
 
 def _int(value: float | None) -> int | None:

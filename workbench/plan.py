@@ -15,6 +15,7 @@ from typing import Any
 from metrics import smallest_detectable_effect
 from validators.reading import DataError, Row
 
+from .amounts import total
 from .data import Division, crossfit, divide, prepare
 from .estimates import measured_speed
 from .experiment import Experiment, settings_hash
@@ -181,7 +182,7 @@ def _power(experiment: Experiment, division: Division) -> SplitPower:
 def _usd_of(planned: Sequence[ContenderPlan], experiment: Experiment) -> float | None:
     """Everything that is spent, data and labour too; None where a part is unknown."""
     costs = experiment.decision.costs
-    spent = _sum(part.usd for c in planned for part in (c, c.training) if part is not None)
+    spent = total(part.usd for c in planned for part in (c, c.training) if part is not None)
     return None if spent is None else spent + costs.data_usd + costs.labour_usd
 
 
@@ -273,9 +274,3 @@ def _sizes(samples: Iterable[Sample]) -> list[int]:
     """The sizes of the groups in which samples stand; a sample without one stands alone."""
     named = [s.group for s in samples]
     return [*Counter(g for g in named if g is not None).values(), *[1] * named.count(None)]
-
-
-def _sum(values: Iterable[float | None]) -> float | None:
-    """The sum, unknown where a part is."""
-    known = list(values)
-    return None if None in known else float(sum(v for v in known if v is not None))

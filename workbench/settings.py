@@ -281,6 +281,9 @@ class Brought(_Contender):
 Contender = Annotated[Prompting | FewShot | Rag | FineTuned | Hosted | Brought, Field(discriminator="kind")]
 
 
+# Settings that may be lists; of their combinations dev keeps the best.
+LISTED = ("examples", "choose", "top_k", "retriever")
+
 # -- what a contender needs ------------------------------------------------------------------------------
 
 
@@ -302,7 +305,7 @@ def needs_train(contender: Contender) -> bool:
 
 def chooses(contender: Contender) -> bool:
     """Whether a contender has options, of which dev keeps the best."""
-    listed = (getattr(contender, name, None) for name in ("examples", "choose", "top_k", "retriever"))
+    listed = (getattr(contender, name, None) for name in LISTED)
     return len(getattr(contender, "systems", None) or ()) > 1 or any(len(several(one)) > 1 for one in listed)
 
 

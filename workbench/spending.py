@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import msgspec
 
+from .amounts import total
 from .records import Judgement, Prediction
 from .runs import Run
 
@@ -34,12 +35,12 @@ def bill_of(run: Run) -> Bill:
     trained = list(_trained(run))
     return Bill(
         requests=len(paid),
-        usd=_sum([payment.usd for payment in paid]),
+        usd=total(payment.usd for payment in paid),
         unsure=sum(bool(payment.lost) for payment in paid),
         trainings=len(trained),
-        trainings_usd=_sum(trained),
+        trainings_usd=total(trained),
         kept=len(kept),
-        kept_usd=_sum(kept),
+        kept_usd=total(kept),
     )
 
 
@@ -66,8 +67,3 @@ def _trained(run: Run) -> Iterator[float | None]:
         training = info.get("training")
         if info["kind"] == "hosted" and isinstance(training, dict):
             yield training["usd"]
-
-
-def _sum(amounts: Sequence[float | None]) -> float | None:
-    known = [usd for usd in amounts if usd is not None]
-    return sum(known, 0.0) if len(known) == len(amounts) else None

@@ -47,12 +47,10 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     template: str | None = None
     licence: str | None = None
     hardware: dict[str, str] = {}
-    adapted: dict[str, str] = {}
-    """Parameters that a server refused, each with what was sent instead."""
 
 
 class Backend(Protocol):
-    """Something that answers prompts."""
+    """Something that answers prompts. One that holds nothing and has nothing to tell needs the first two alone."""
 
     def identity(self) -> Identity:
         """Model, template and hardware, without loading the weights."""
@@ -68,13 +66,17 @@ class Backend(Protocol):
         """
         ...
 
+    def notes(self) -> dict[str, Any]:
+        """What a reader of the answers should know of how they came about, as contender.json stores it."""
+        return {}
+
     def release(self) -> None:
-        """Free the memory of a model; it loads again when it is next asked. Nothing to do for a server."""
-        ...
+        """Free the memory of a model; it loads again when it is next asked."""
+        return
 
     def close(self) -> None:
         """Free everything, for good."""
-        ...
+        return
 
 
 def _hf(settings: Any, base: Path, offline: bool, ledger: Path | None) -> Backend:

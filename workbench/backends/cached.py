@@ -93,7 +93,7 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True)
-class CachedBackend:
+class CachedBackend(Backend):
     """A server's backend that asks only what was never answered."""
 
     backend: Backend
@@ -131,6 +131,10 @@ class CachedBackend:
                 if answer.error is None and answer.finish_reason in WHOLE:
                     self.answers.put(key, answer)
             yield from (self._again(answer, request) for request in alike[key][1:])
+
+    def notes(self) -> dict[str, Any]:
+        """The server's."""
+        return self.backend.notes()
 
     def release(self) -> None:
         """Free what the server's backend holds."""

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..records import Prediction
-from . import Identity, Request
+from . import Backend, Identity, Request
 
 
-class EchoBackend:
+class EchoBackend(Backend):
     """Answers every prompt with its own last user message."""
 
     def identity(self) -> Identity:
@@ -35,9 +35,3 @@ class EchoBackend:
                 seconds=0.0,
                 finish_reason="stop",
             )
-
-    def release(self) -> None:
-        """Nothing to free."""
-
-    def close(self) -> None:
-        """Nothing to free."""

@@ -27,7 +27,7 @@ from ..experiment import settings_hash
 from ..models import hardware, load_model, pick_device, pick_dtype, weights_hash
 from ..records import Prediction
 from ..settings import HfBackend as Settings
-from . import BackendError, Identity, Request, cost_usd
+from . import Backend, BackendError, Identity, Request, cost_usd
 from .batches import arrange
 from .generation import Reader, Row, clock, greedy, likeliest, reply_nats, worth
 from .likelihoods import row_nats
@@ -51,7 +51,7 @@ class _OutOfMemoryError(BackendError):
     """The memory of the device does not hold a batch."""
 
 
-class HfBackend:
+class HfBackend(Backend):
     """A causal language model on this machine."""
 
     def __init__(self, settings: Settings, base: Path, *, offline: bool = False) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from ..experiment import read_schema, settings_hash
 from ..records import Prediction
 from ..settings import OpenAIBackend as Settings
-from . import BackendError, Identity, Request
+from . import Backend, BackendError, Identity, Request
 from .api_key import ApiKey
 from .asking import Asker, Learned
 from .budget import Budget
@@ -26,8 +26,8 @@ from .troubles import Trouble, trouble_of
 LOOK_SECONDS = 10.0
 
 
-class OpenAIBackend:
-    """Asks a chat-completions endpoint, several requests at a time."""
+class OpenAIBackend(Backend):
+    """Asks a chat-completions endpoint, several requests at a time; connections live for one call of `answer`."""
 
     def __init__(
         self,
@@ -57,7 +57,6 @@ class OpenAIBackend:
             model=self._settings.model,
             revision=self._settings.base_url,
             template=self._schema_hash,
-            adapted={name: instead or "left out" for name, instead in self._learned.adapted.items()},
         )
 
     def answer(
@@ -73,11 +72,10 @@ class OpenAIBackend:
             # Twice as many as may ask at once: some always wait to be asked again.
             yield from as_finished(self._session, waiting, 2 * self._settings.concurrency)
 
-    def release(self) -> None:
-        """Nothing to free: connections live as long as one call of `answer`."""
-
-    def close(self) -> None:
-        """Nothing to free."""
+    def notes(self) -> dict[str, Any]:
+        """Parameters that the server refused, each with what was sent instead."""
+        adapted = {name: instead or "left out" for name, instead in self._learned.adapted.items()}
+        return {"refused by the server": adapted} if adapted else {}
 
     @contextlib.asynccontextmanager
     async def _session(self) -> AsyncIterator[Callable[[Request], Awaitable[Prediction]]]:

@@ -10,10 +10,10 @@ from typing import Any
 from validators.reading import DataError, read_rows
 
 from ..records import Prediction
-from . import BackendError, Identity, Request
+from . import Backend, BackendError, Identity, Request
 
 
-class ReplayBackend:
+class ReplayBackend(Backend):
     """Answers prompts whose last user message is in a JSONL file of {"input", "answer"} rows."""
 
     def __init__(self, path: Path) -> None:
@@ -54,9 +54,3 @@ class ReplayBackend:
                 yield Prediction(**known, prediction=text, seconds=0.0, finish_reason="stop")
             else:
                 yield Prediction(**known, error=f"{self._path.name} holds no answer to this question")
-
-    def release(self) -> None:
-        """Nothing to free."""
-
-    def close(self) -> None:
-        """Nothing to free."""

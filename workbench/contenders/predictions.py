@@ -8,7 +8,7 @@ from pathlib import Path
 from validators.reading import DataError
 
 from ..answers import Answer, Answers, AnswersError, fingerprint, read_answers
-from ..backends import Identity, Request
+from ..backends import Backend, Identity, Request
 from ..records import Prediction, Prompt, Sample
 from ..runs import RunError
 from ..settings import Brought
@@ -26,7 +26,7 @@ def fit_predictions(settings: Brought, setting: Setting) -> Fitted:
     return Fitted(prompts, backend)
 
 
-class PredictionsFile:
+class PredictionsFile(Backend):
     """A file of answers (any format of `workbench.answers`) behind the face of a backend."""
 
     def __init__(self, settings: Brought, path: Path) -> None:
@@ -65,12 +65,6 @@ class PredictionsFile:
             found = self._find(prompt.id, asked)
             assert found is not None, "check_complete comes first"
             yield self._prediction(found, request)
-
-    def release(self) -> None:
-        """Nothing to free."""
-
-    def close(self) -> None:
-        """Nothing to free."""
 
     def _prediction(self, found: Answer, request: Request) -> Prediction:
         per_1000 = self._settings.usd_per_1000

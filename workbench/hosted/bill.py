@@ -13,6 +13,7 @@ from validators.examples import Example
 from validators.prices import Fact, Price
 from validators.tokens import Tokenizer, load_tokenizer
 
+from ..amounts import total
 from ..hosted_price import base_of, hosting_fact, price_of
 from ..settings import Hosted, OpenAIBackend
 from .errors import HostedError
@@ -96,8 +97,8 @@ def training_bill(
 
 def bills_text(bills: Sequence[TrainingBill]) -> str:
     """All bills with their sum."""
-    total = total_usd(bills)
-    told = "at a price nobody knows" if total is None else f"at most {_money(total)}"
+    usd = total_usd(bills)
+    told = "at a price nobody knows" if usd is None else f"at most {_money(usd)}"
     lines = [f"hosted fine-tuning, {told}:"]
     for bill in bills:
         head = "unknown" if bill.usd is None else _money(bill.usd)
@@ -107,8 +108,7 @@ def bills_text(bills: Sequence[TrainingBill]) -> str:
 
 def total_usd(bills: Sequence[TrainingBill]) -> float | None:
     """The sum of all bills; None where one is unknown."""
-    amounts = [bill.usd for bill in bills]
-    return None if None in amounts else float(sum(usd for usd in amounts if usd is not None))
+    return total(bill.usd for bill in bills)
 
 
 @dataclass(slots=True)
