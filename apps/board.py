@@ -2,25 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
-import numpy as np
 
+from apps.reading import derived
 from metrics import METRICS
-from workbench.records import ContenderSummary, Difference, Prediction, Sample
+from workbench.evidence import Evidence, gather, repriced
+from workbench.experiment import Experiment, ExperimentError
+from workbench.human import scores_now
+from workbench.records import ContenderSummary, Difference
 from workbench.runs import Run
 
-Outcome = Literal["win", "loss", "tie", "error"]
-OUTCOMES: dict[Outcome, str] = {"win": "wins", "loss": "losses", "tie": "ties", "error": "failed"}
+
+@derived
+def experiment_of(run: Run) -> Experiment | None:
+    """The experiment as it was run last; None where the folder has none that this version reads."""
+    text = run.experiment_text()
+    try:
+        return None if text is None else Experiment.parse(text, path=run.folder / "experiment.yaml")
+    except ExperimentError:
+        return None
+
+
+@derived
+def evidence_of(run: Run, usd_per_hour: float, *, diagnostic: bool = False) -> tuple[Evidence, ...]:
+    """Every scored contender with its rows and answers, priced at this hour of the machine.
+
+    The same objects as long as the files are the same: what was compared once is not compared again.
+    """
+    experiment = experiment_of(run)
+    if experiment is None:
+        return ()
+    as_filed = _gathered(run, diagnostic)
+    if usd_per_hour == experiment.decision.costs.gpu_usd_per_hour:
+        return as_filed
+    costs = experiment.decision.costs.model_copy(update={"gpu_usd_per_hour": usd_per_hour})
+    decision = experiment.decision.model_copy(update={"costs": costs})
+    tried = experiment.model_copy(update={"decision": decision})
+    return tuple(repriced(e, tried) for e in as_filed)
+
+
+@derived
+def _gathered(run: Run, diagnostic: bool) -> tuple[Evidence, ...]:
+    """At the file's own price; other prices share its answers and rows."""
+    experiment = experiment_of(run)
+    return () if experiment is None else tuple(gather(run, experiment, diagnostic=diagnostic))
+
+
+def priced_evidence(run: Run, experiment: Experiment, *, diagnostic: bool = False) -> tuple[Evidence, ...]:
+    """`evidence_of` at the price that an experiment names."""
+    return evidence_of(run, experiment.decision.costs.gpu_usd_per_hour, diagnostic=diagnostic)
+
+
+@derived
+def heads(run: Run) -> dict[str, dict[str, Any]]:
+    """scores.json of each scored contender without what it says of single samples; ratings as they stand now."""
+    experiment = experiment_of(run)
+    found: Iterable[tuple[str, Mapping[str, Any]]]
+    if experiment is None:
+        found = ((name, scores) for name in run.contenders() if (scores := run.scores(name)) is not None)
+    else:
+        found = scores_now(run, experiment)
+    return {name: _head(scores) for name, scores in found}
+
+
+def _head(scores: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "metrics": {
+            metric: {key: value for key, value in score.items() if key != "rows"}
+            for metric, score in scores["metrics"].items()
+        },
+        "operations": scores["operations"],
+        "confusion": scores.get("confusion"),
+    }
 
 
 def metrics_of(run: Run) -> list[str]:
     """Metrics that any contender was scored by, the primary first where the verdict names one."""
-    scored = [run.scores(name) or {"metrics": {}} for name in run.contenders()]
-    names = list(dict.fromkeys(metric for scores in scored for metric in scores["metrics"]))
+    names = list(dict.fromkeys(metric for scores in heads(run).values() for metric in scores["metrics"]))
     verdict = run.verdict()
     first = verdict.metric if verdict else None
     return sorted(names, key=lambda metric: (metric != first, _place(metric)))
@@ -35,8 +97,9 @@ def summaries(run: Run, metric: str) -> list[ContenderSummary]:
     verdict = run.verdict()
     # The verdict's prices include local seconds at the price of the machine's hour.
     prices = {c.name: c.usd_per_1000 for c in verdict.contenders} if verdict else {}
+    scores = heads(run)
     return [
-        _summary(name, run.contender(name) or {}, run.scores(name), metric, prices.get(name))
+        _summary(name, run.contender(name) or {}, scores.get(name), metric, prices.get(name))
         for name in run.contenders()
     ]
 
@@ -49,8 +112,6 @@ def _summary(
     price: float | None,
 ) -> ContenderSummary:
     kind, tuned = contender.get("kind", ""), bool(contender.get("tuned"))
-    if contender.get("diagnostic"):
-        kind = f"{kind}, diagnostic: it cannot win"
     score = scores["metrics"].get(metric) if scores else None
     if scores is None or score is None:
         reason = "not scored yet" if scores is None else "not scored by this metric"
@@ -77,16 +138,23 @@ def _summary(
 def signatures(run: Run, metric: str) -> dict[str, list[str]]:
     """How a metric was computed: signature → contenders. Two signatures must not be ranked together."""
     found: dict[str, list[str]] = {}
-    for name in run.contenders():
-        score = (run.scores(name) or {"metrics": {}})["metrics"].get(metric)
-        if score:
+    for name, scores in heads(run).items():
+        if score := scores["metrics"].get(metric):
             found.setdefault(score["signature"], []).append(name)
     return found
 
 
-def higher_is_better(metric: str) -> bool:
-    """The direction of a metric; a metric unknown here counts up."""
-    return METRICS[metric].higher_is_better if metric in METRICS else True
+def diagnostics(run: Run) -> list[str]:
+    """Contenders that explain the others and can neither win nor be an alternative."""
+    return [name for name in run.contenders() if (run.contender(name) or {}).get("diagnostic")]
+
+
+def higher_is_better(metric: str, run: Run | None = None) -> bool:
+    """The direction of a metric; of a user's own as its scores say, and up where nobody does."""
+    if metric in METRICS:
+        return METRICS[metric].higher_is_better
+    scored = [s["metrics"][metric] for s in (heads(run).values() if run else ()) if metric in s["metrics"]]
+    return bool(scored[0]["higher_is_better"]) if scored else True
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +166,8 @@ class Pair:
     conclusion: str
     n: int
     groups: int | None
+    p_holm: float | None = None
+    """p adjusted over the pair's secondary metrics; None for the primary one, whose p stands alone."""
 
 
 def pairs(run: Run, metric: str) -> list[Pair]:
@@ -115,76 +185,7 @@ def _pair(row: Mapping[str, Any]) -> Pair:
         p=found["p"],
         method=found["method"],
     )
-    return Pair(row["tuned"], difference, row["conclusion"], row["n"], row["groups"])
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One test sample with every contender's answer and its own score on one metric."""
-
-    number: int
-    sample: Sample
-    answers: dict[str, Prediction]
-    values: dict[str, float | None]
-
-    @property
-    def different(self) -> bool:
-        """Whether any two contenders that answered said different things."""
-        said = {p.prediction for p in self.answers.values() if p.error is None}
-        return len(said) > 1 or self.failed
-
-    @property
-    def failed(self) -> bool:
-        """Whether any contender's request failed."""
-        return any(p.error is not None for p in self.answers.values())
-
-    def outcome(self, one: str, other: str, better_up: bool) -> Outcome:
-        """How `one` did against `other` on this sample."""
-        a, b = self.values.get(one), self.values.get(other)
-        if a is None or b is None:
-            return "error"
-        if a == b:
-            return "tie"
-        return "win" if (a > b) == better_up else "loss"
-
-    def holds(self, words: str) -> bool:
-        """Whether the question, a reference, an answer or an error holds these words (case ignored)."""
-        texts = [self.sample.id, self.sample.question, *self.sample.references]
-        texts += [text for p in self.answers.values() for text in (p.prediction, p.error) if text]
-        return any(words.casefold() in text.casefold() for text in texts)
-
-
-def cases(run: Run, metric: str | None) -> list[Case]:
-    """Every test sample in order; `metric` gives the samples their values."""
-    names = run.contenders()
-    answers = {name: {p.id: p for p in run.predictions(name)} for name in names}
-    values = {name: _values(run.scores(name), metric) for name in names}
-    return [
-        Case(
-            number,
-            sample,
-            {name: answers[name][sample.id] for name in names if sample.id in answers[name]},
-            {name: values[name].get(sample.id) for name in names},
-        )
-        for number, sample in enumerate(run.samples(), 1)
-    ]
-
-
-def _values(scores: Mapping[str, Any] | None, metric: str | None) -> dict[str, float | None]:
-    """A score a sample: the metric's reduction of that sample's row alone."""
-    score = scores["metrics"].get(metric) if scores and metric else None
-    if scores is None or score is None or metric not in METRICS:
-        return {}
-    reduce = METRICS[metric].reducer(score["columns"])
-    return {
-        sample: None if row is None else _one(reduce, row)
-        for sample, row in zip(scores["ids"], score["rows"], strict=True)
-    }
-
-
-def _one(reduce: Any, row: Sequence[float]) -> float | None:
-    value = float(reduce(np.asarray(row, dtype=np.float64)))
-    return value if np.isfinite(value) else None
+    return Pair(row["tuned"], difference, row["conclusion"], row["n"], row["groups"], row.get("p_holm"))
 
 
 def gain(difference: Difference, better_up: bool) -> Difference:

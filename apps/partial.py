@@ -11,6 +11,7 @@ from workbench.runs import Run, RunError
 
 _STATUS_WORDS = {
     "started": "This run is still going, or it was stopped without a word. Running it again picks up where it ended.",
+    "trained": "What is tuned here was trained last, and not asked yet. Running it again goes on from there.",
     "cancelled": "This run was cancelled. Running it again picks up where it ended.",
     "damaged": "The record of this run cannot be read; what else lies in the folder is shown as far as it goes.",
     "error": "This run broke off with an error. Mend the cause and run it again: nothing finished is redone.",
@@ -55,5 +56,6 @@ def no_runs(root: str) -> None:
         "workbench init my-experiment --data DATA.jsonl\nworkbench run my-experiment/experiment.yaml",
         language="bash",
     )
+    st.page_link("views/start.py", label="Or answer a few questions here", icon=":material/add_circle:")
     st.markdown("Runs that lie somewhere else open with their folder:")
     st.code("workbench app PATH/TO/RUNS", language="bash")

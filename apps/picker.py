@@ -45,6 +45,11 @@ def chosen() -> Run:
     return run
 
 
+def take(name: str) -> None:
+    """Choose a run before the page is drawn: a button's callback."""
+    st.session_state[_KEY] = name
+
+
 def meta_or_damage(run: Run) -> dict[str, Any]:
     """run.json, or what is wrong with it, so that one damaged folder leaves the others in reach."""
     try:

@@ -1,7 +1,8 @@
-"""A picture of every page of the app: python -m tests.screenshots RUNS OUT [light|dark]."""
+"""A picture of every page of the app, light and dark: python -m tests.screenshots RUNS OUT [light|dark]."""
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import os
 import shutil
@@ -18,7 +19,18 @@ from typing import Any
 from workbench.cli.app import command
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("", "scores", "examples", "training", "data")
+
+
+def _pages() -> tuple[str, ...]:
+    """The pages' addresses, the first one's being the root; read, since importing the app's entry draws it."""
+    tree = ast.parse((ROOT / "apps" / "main.py").read_text(encoding="utf-8"))
+    value = next(
+        n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "PAGES"
+    )
+    return ("", *(address for *_, address in ast.literal_eval(value)[1:]))
+
+
+PAGES = _pages()
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -38,12 +50,13 @@ def chromium() -> tuple[str, str] | None:
 
 
 @contextlib.contextmanager
-def serve(runs: Path) -> Iterator[tuple[str, int]]:
+def serve(runs: Path, *, allow_run: bool = False) -> Iterator[tuple[str, int]]:
     """Start the app on a free port as `workbench app` does; gives its address and its process id."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {**os.environ, "WORKBENCH_RUNS": str(runs), "PYTHONPATH": str(ROOT)}
+    environment["WORKBENCH_ALLOW_RUN"] = str(int(allow_run))
     with tempfile.TemporaryFile() as log:
         server = subprocess.Popen(
             command(ROOT / "apps" / "main.py", port), env=environment, cwd=ROOT, stdout=log, stderr=log
@@ -85,7 +98,7 @@ def browser(theme: str = "light") -> Iterator[Any]:
         driver.quit()
 
 
-def settle(driver: Any, seconds: float = 20) -> None:
+def settle(driver: Any, seconds: float = 90) -> None:
     """Wait until the page's script has run and its charts are drawn."""
     done = (
         "const app = document.querySelector('[data-testid=stApp]');"
@@ -100,19 +113,27 @@ def settle(driver: Any, seconds: float = 20) -> None:
         time.sleep(0.15)
 
 
-def main(runs: str, out: str, theme: str = "light") -> None:
-    """Write OUT/PAGE.png for every page (the decision is the app's root), as tall as the page is."""
-    Path(out).mkdir(parents=True, exist_ok=True)
-    with serve(Path(runs)) as (address, _), browser(theme) as driver:
-        for page in PAGES:
-            driver.set_window_size(1400, 900)
-            driver.get(f"{address}/{page}")
-            settle(driver)
-            block = "document.querySelector('[data-testid=stMainBlockContainer]')"
-            tall = driver.execute_script(f"return {block} ? {block}.scrollHeight : 800")
-            driver.set_window_size(1400, max(900, tall + 160))
-            settle(driver)
-            driver.save_screenshot(f"{out}/{page or 'decision'}.png")
+def picture(driver: Any, path: Path) -> None:
+    """A picture of the page that is open, as tall as the page is."""
+    driver.set_window_size(1400, 900)
+    settle(driver)
+    block = "document.querySelector('[data-testid=stMainBlockContainer]')"
+    tall = driver.execute_script(f"return {block} ? {block}.scrollHeight : 800")
+    driver.set_window_size(1400, max(900, tall + 160))
+    settle(driver)
+    driver.save_screenshot(str(path))
+
+
+def main(runs: str, out: str, *themes: str) -> None:
+    """Write OUT/THEME/PAGE.png for every page (the decision is the app's root)."""
+    with serve(Path(runs)) as (address, _):
+        for theme in themes or ("light", "dark"):
+            folder = Path(out) / theme
+            folder.mkdir(parents=True, exist_ok=True)
+            with browser(theme) as driver:
+                for page in PAGES:
+                    driver.get(f"{address}/{page}")
+                    picture(driver, folder / f"{page or 'decision'}.png")
 
 
 if __name__ == "__main__":

@@ -342,13 +342,13 @@ def test_the_base_is_the_same_to_the_bit_after_adapters(
 
     backend, ids = local(tiny_model), torch.arange(20)[None]
     answers(backend, [ask("till")])
-    model = backend._model
+    model = backend._weights.model
     with torch.inference_mode():
         before, names = model(ids).logits, [n for n, _ in model.named_parameters()]
         for rank in (4, 8, 4):
             adapter = make_adapter(tiny_model, tmp_path / str(rank), rank=rank)
             answers(backend, [ask("till")], adapter=adapter)
-        assert backend._model is model  # one loaded base, and no wrapper around it
+        assert backend._weights.model is model  # one loaded base, and no wrapper around it
         assert torch.equal(model(ids).logits, before)
     assert [n for n, _ in model.named_parameters()] == names
     assert not any("lora" in type(m).__module__ for m in model.modules())

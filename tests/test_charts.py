@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from workbench.charts import cost_quality_chart, differences_chart, loss_chart, scores_chart, svg
+from workbench.charts import differences_chart, loss_chart, scores_chart, svg
+from workbench.charts_money import cost_quality_chart
 from workbench.records import ContenderSummary, Difference
 
 pytest.importorskip("altair")

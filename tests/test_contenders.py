@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tests.judged_run import NOW, TODAY, Silent, jsonl
+from tests.test_backends import make_adapter
 from tests.test_retrieval import WordEmbedder
 from validators.examples import Example, Message, ToolCall
 from workbench.backends import Request
@@ -577,16 +578,16 @@ def test_training_sees_train_and_dev_and_no_test(
     assert made.training == {"steps": 1} and made.adapter == Run(tmp_path / "run").adapter_folder("c")
 
 
-def test_a_model_trained_whole_answers_without_an_adapter(tmp_path: Path, local: HfBackend) -> None:
-    """Its folder is opened as a model of its own."""
+def test_a_model_trained_whole_answers_in_the_place_of_the_base(tmp_path: Path, local: HfBackend) -> None:
     everything = {s.id: conversation(s) for s in (*TRAIN[:4], *DEV[:1])}
-    options = {"kind": "fine-tuned", "method": "full", "epochs": 1, "batch_size": 4}
+    options = {"kind": "fine-tuned", "method": "full", "epochs": 3, "batch_size": 4, "learning_rate": 0.01}
     made = fitted(tmp_path, options, backend=local, conversations=everything, train=TRAIN[:4], dev=DEV[:1])
-    assert made.adapter is None and made.backend is not local
-    (prompt,) = made.prompts(TEST[:1])
-    (answer,) = made.backend.answer([Request(prompt=prompt, references=("a",))])
-    assert answer.error is None
-    assert (Run(tmp_path / "run").contender_folder("c") / "model" / "tokenizer.json").exists()
+    assert made.adapter == Run(tmp_path / "run").contender_folder("c") / "model" and made.backend is local
+    assert (made.adapter / "tokenizer.json").exists()
+    requests = [Request(prompt=prompt, references=("a",)) for prompt in made.prompts(TEST[:1])]
+    before, tuned, after = (list(local.answer(requests, adapter=a)) for a in (None, made.adapter, None))
+    assert tuned[0].error is None and tuned[0].reference_nats != before[0].reference_nats
+    assert before[0].reference_nats == after[0].reference_nats
 
 
 CONTEXTS: list[tuple[dict[str, Any], int]] = [
@@ -643,7 +644,7 @@ def test_tuning_with_rag_trains_on_the_right_passage_among_others(
 
 def _asked(settings: Any, ready: Setting) -> list[Prompt]:
     """The tuned contender's prompt for a question, its adapter brought along."""
-    adapter_in(ready.experiment.folder)
+    adapter_in(ready.experiment.folder, ready.backend.folder)  # type: ignore[union-attr]
     return fit(settings.model_copy(update={"adapter": "adapter"}), ready).prompts([question(TEST[1])])
 
 
@@ -667,19 +668,17 @@ def test_only_the_asked_turn_trains_with_passages(tmp_path: Path, local: HfBacke
 # -- all kinds -----------------------------------------------------------------------------------
 
 
-def adapter_in(folder: Path) -> None:
-    (folder / "adapter").mkdir()
-    (folder / "adapter" / "adapter_config.json").write_text('{"peft_type": "LORA"}')
-    (folder / "adapter" / "adapter_model.safetensors").write_text("")
+def adapter_in(folder: Path, model: Path) -> None:
+    make_adapter(model, folder / "adapter")
 
 
-def answers_in(folder: Path) -> None:
+def answers_in(folder: Path, _: Path) -> None:
     (folder / "answers.jsonl").write_text(
         "".join(json.dumps({"id": s.id, "prediction": "x"}) + "\n" for s in TEST)
     )
 
 
-KINDS: list[tuple[dict[str, Any], Callable[[Path], None] | None, bool]] = [
+KINDS: list[tuple[dict[str, Any], Callable[[Path, Path], None] | None, bool]] = [
     ({"kind": "prompting"}, None, False),
     ({"kind": "prompting", "system": "Only the route."}, None, False),
     ({"kind": "few-shot", "choose": "random", "examples": 5}, None, False),
@@ -706,12 +705,12 @@ def test_no_prompt_holds_a_test_answer(
     tmp_path: Path,
     local: HfBackend,
     contender: dict[str, Any],
-    prepare: Callable[[Path], None] | None,
+    prepare: Callable[[Path, Path], None] | None,
     tuned: bool,
 ) -> None:
     """Neither of the questions contenders are handed, nor if a sample came whole; nor of dev."""
     if prepare is not None:
-        prepare(tmp_path)
+        prepare(tmp_path, local.folder)
     conversations = {s.id: conversation(s) for s in (*TRAIN, *DEV, *TEST)}
     settings, ready = setting(tmp_path, contender, backend=local, conversations=conversations)
     assert is_tuned(settings) is tuned

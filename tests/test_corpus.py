@@ -135,6 +135,11 @@ def test_a_single_document_is_a_corpus(tmp_path: Path) -> None:
         ("docs.jsonl", b"", "no rows"),
         ("docs.jsonl", b'{"text": "a"}\n{"text": }\n', "docs.jsonl:2"),
         ("docs.jsonl", b'{"text": "a"}\n{"body": "b"}\n', "docs.jsonl:2: .* needs the key text"),
+        (
+            "docs.jsonl",
+            b'{"text": "a", "id": 7}\n{"text": "b", "id": "7"}\n',
+            "docs.jsonl:2: the id '7' is that of line 1",
+        ),
         ("docs.jsonl", b'{"text": 5}\n', "docs.jsonl:1: .* needs the key text"),
         ("docs.jsonl", b'["a"]\n', "docs.jsonl:1"),
     ],

@@ -17,6 +17,8 @@ import pytest
 
 from tests.test_retrieval import WordEmbedder
 from validators.assets import AssetError, cached
+from workbench.files import read_rows
+from workbench.records import Payment
 from workbench.retrieval import LocalEmbedder, RetrievalError, open_embedder
 from workbench.retrieval.embedder import Recipe, read_recipe, unit
 from workbench.retrieval.endpoint import EndpointEmbedder
@@ -230,6 +232,24 @@ def test_an_endpoint_that_gives_no_vectors(
     with pytest.raises(RetrievalError, match=words) as failed:
         endpoint(address, monkeypatch).embed(["a"])
     assert "canary" not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("price", "usage", "usd"),
+    [(0.5, {"prompt_tokens": 4000}, 0.002), (None, {"prompt_tokens": 4000}, None), (0.5, None, None)],
+)
+def test_what_an_endpoint_is_paid_stands_in_the_ledger(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, price: float, usage: Any, usd: float
+) -> None:
+    address, _ = serve(lambda body, n: (200, {}, reply(body) | {"usage": usage}))
+    monkeypatch.setenv("EMBED_KEY", "canary-77aa")
+    how = EmbeddingEndpoint(base_url=address, model=MODEL, api_key_env="EMBED_KEY", price=price)
+    ledger = tmp_path / "spending.jsonl"
+    EndpointEmbedder(how, ledger=ledger).embed(["a"] * 40)
+    paid = list(read_rows(ledger, Payment))
+    tokens = usage["prompt_tokens"] if usage else 0
+    assert [(p.model, p.prompt_tokens, p.usd) for p in paid] == [(MODEL, tokens, usd)] * 2
+    assert "canary" not in ledger.read_text()
 
 
 def test_vectors_of_two_sizes_are_refused(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:

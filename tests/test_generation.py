@@ -289,7 +289,7 @@ def test_a_real_models_few_shot_answers_are_those_of_generate(tmp_path: Path) ->
     rows = {p.id: p for p in backend.answer([Request(prompt=p, references=("post/late",)) for p in prompts])}
     for prompt in prompts:
         ids = torch.tensor([backend.tokenizer.prompt_ids(prompt.messages)])
-        out = backend._model.generate(
+        out = backend._weights.model.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=5, do_sample=False
         )
         wanted = backend.tokenizer.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)

@@ -72,7 +72,7 @@ def test_slices_are_tags_classes_and_thirds_of_length() -> None:
         sample(i, text="a" * (i + 1), answer=("till", "post")[i % 2], channel="phone" if i < 4 else "mail")
         for i in range(9)
     ]
-    found = slices_of(samples, CLASSES)
+    found = slices_of(samples, CLASSES.task)
     assert {name: np.flatnonzero(mask).tolist() for name, mask in found.items()} == {
         "channel=mail": [4, 5, 6, 7, 8],
         "channel=phone": [0, 1, 2, 3],
@@ -102,12 +102,12 @@ def test_slices_are_tags_classes_and_thirds_of_length() -> None:
 def test_what_holds_for_all_is_no_slice(
     samples: list[Sample], experiment: Experiment, names: list[str]
 ) -> None:
-    assert list(slices_of(samples, experiment)) == names
+    assert list(slices_of(samples, experiment.task)) == names
 
 
 def test_of_many_values_only_frequent_ones_are_looked_at() -> None:
     samples = [sample(i, user=f"u{i}" if i >= 20 else "regular") for i in range(500)]
-    found = slices_of(samples, FREE)
+    found = slices_of(samples, FREE.task)
     assert len(found) == 50 and found["user=regular"].sum() == 20
 
 

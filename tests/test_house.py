@@ -20,11 +20,22 @@ FLOORS: dict[int, tuple[str, ...]] = {
     0: ("validators", "metrics"),
     1: (
         *("experiment", "experiment_file", "sections", "settings", "recipe"),
-        *("amounts", "files", "records", "runs", "splits", "splitting", "data", "models", "spending"),
-        "hosted_price",
+        *(
+            "adapters",
+            "amounts",
+            "files",
+            "records",
+            "runs",
+            "splits",
+            "splitting",
+            "data",
+            "models",
+            "spending",
+        ),
+        *("hosted_price", "checkup", "lengths", "shapes", "forecast"),
     ),
     2: ("answers", "backends", "hosted", "personal_data", "retrieval", "training"),
-    3: ("pairing", "contenders", "judge", "forgetting"),
+    3: ("pairing", "contenders", "judge", "forgetting", "merging"),
     4: (
         *(
             "compare",
@@ -45,14 +56,20 @@ FLOORS: dict[int, tuple[str, ...]] = {
             "curve",
             "card",
             "charts",
+            "charts_data",
+            "charts_money",
+            "charts_scores",
+            "charts_runs",
+            "charts_training",
             "document",
             "choosing",
             "consent",
             "contest",
+            "provenance",
             "designs",
             "curve",
         ),
-        *("judging", "judge_facts", "ratings", "calibrating"),
+        *("judging", "judge_facts", "ratings", "calibrating", "human", "blind", "across"),
         *(
             "report",
             "report_facts",
@@ -66,11 +83,13 @@ FLOORS: dict[int, tuple[str, ...]] = {
             "plan_contender",
             "plan_prompts",
             "plan_text",
+            "plan_training",
+            "model_card",
         ),
         *("estimates", "inference", "margins", "means", "shelf", "doctor"),
-        *("proposal", "proposal_columns", "proposal_text"),
+        *("proposal", "proposal_columns", "proposal_text", "draft"),
     ),
-    5: ("session", "logbook", "runner", "answers_run", "predictor"),
+    5: ("session", "logbook", "runner", "answers_run", "predictor", "tuning", "export"),
     6: ("cli", "__main__", "apps"),
 }
 FLOOR_OF = {
@@ -189,7 +208,14 @@ def test_apps_import_no_models() -> None:
 
 
 @pytest.mark.parametrize(
-    "what", ["import validators", "import metrics", "import workbench", "workbench --help"]
+    "what",
+    [
+        "import validators",
+        "import metrics",
+        "import workbench",
+        "import workbench.training",
+        "workbench --help",
+    ],
 )
 def test_light_imports(what: str) -> None:
     help_ = "import sys, workbench.cli\nsys.argv = ['workbench', '--help']\ntry: workbench.cli.main()\nexcept SystemExit: pass"

@@ -14,17 +14,15 @@ from workbench.data import Dataset, prepare, read_files
 from workbench.estimates import (
     EFFICIENCY,
     PASS_SECONDS,
-    ModelSize,
-    model_size,
     seconds_to_answer,
-    seconds_to_train,
-    tensor_shapes,
 )
 from workbench.experiment import Experiment
+from workbench.forecast import Pace, Workload
 from workbench.means import Means, count_words
 from workbench.plan import Plan, PlanError, plan, split_power
 from workbench.plan_prompts import count_prompts
 from workbench.plan_text import plan_text
+from workbench.shapes import ModelSize, model_size, tensor_shapes
 
 # Parameters of a 135M model, round; 100 GFLOP/s.
 SIZE = ModelSize(135_000_000, 1_000_000, 30, 576, 1536, 192, 49152)
@@ -58,7 +56,12 @@ def prepared(experiment: Experiment) -> Dataset:
 
 
 def planned(experiment: Experiment, **options: Any) -> Plan:
-    return plan(experiment, *read_files(experiment), speed=lambda device, dtype: SPEED, **options)
+    return plan(experiment, *read_files(experiment), speed=lambda device, dtype: SPEED, pace=paced, **options)
+
+
+def paced(folder: Path, work: Workload) -> Pace:
+    """A second for every 100 tokens, a tenth of one for an update."""
+    return Pace(tokens=100, batch=1.0, update=0.1)
 
 
 @pytest.fixture(autouse=True)
@@ -90,12 +93,6 @@ def test_seconds_to_answer_by_hand() -> None:
 def test_a_fast_device_is_bounded_by_its_passes() -> None:
     took = seconds_to_answer(SIZE, 1e18, prompt_tokens=4000, requests=40, batch_size=16, new_tokens=10)
     assert took == pytest.approx((3 + 30) * PASS_SECONDS)
-    assert seconds_to_train(SIZE, 1e18, tokens=10_000, steps=50) == pytest.approx(150 * PASS_SECONDS)
-
-
-def test_seconds_to_train_by_hand() -> None:
-    # 2 · 135e6 · 30,000 / (1e11 · 0.18) = 450 s
-    assert seconds_to_train(SIZE, SPEED, tokens=30_000, steps=100) == pytest.approx(450)
 
 
 def test_one_row_decodes_no_faster_than_the_weights_are_read() -> None:
@@ -219,6 +216,14 @@ def test_training(tmp_path: Path, tiny_model: Path) -> None:
     # 3.6 USD an hour is a thousandth of a dollar a second.
     assert whole.usd == pytest.approx(whole.minutes * 60 / 1000)
     assert made.contenders[0].requests == 30, "two tuned contenders answer dev too"
+    assert [(m.method, m.chosen, m.fits) for m in whole.methods] == [
+        ("lora", True, True),
+        ("qlora", False, True),
+        ("full", False, True),
+    ]
+    table = plan_text(made).partition("method ")[2].splitlines()
+    assert [line.split()[:2] for line in table[1:3]] == [["*", "lora"], ["qlora", "0.8"]]
+    assert all("fits" in line and "$" in line for line in table[1:4])
 
 
 def test_a_model_that_is_not_here_makes_a_guess(tmp_path: Path) -> None:

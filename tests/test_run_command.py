@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ CLOCKS = {
     "seconds_per_request",
     "tokens_per_second",
     "memory_mb",
+    "process_mb",
+    "cpu_percent",
     "hardware",
     "sha256",  # of files that hold the above, in run.json
 }
@@ -105,7 +107,7 @@ def contents(folder: Path) -> dict[str, Any]:
 
 # -- a whole run -----------------------------------------------------------------------------------
 
-WHOLE = {
+WHOLE: dict[str, Any] = {
     "backends": {
         "local": {"kind": "hf", "model": "tiny", "device": "cpu", "dtype": "float32", "max_new_tokens": 16},
         "echo": {"kind": "echo"},
@@ -383,6 +385,25 @@ def test_a_killed_training_gives_the_same_adapter(whole: Path, tmp_path: Path) -
     assert not list(killed.folder.rglob("*.partial")) and not killed.checkpoint_folder("lora").exists()
 
 
+def test_another_way_to_ask_does_not_train_again(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True, symlinks=True)
+    run = only_run(tmp_path)
+    adapter = run.adapter_folder("lora") / "adapter_model.safetensors"
+
+    def again(backend: Mapping[str, Any], lora: Mapping[str, Any]) -> tuple[int, int]:
+        """When the adapter was written, and the most tokens of an answer."""
+        backends = {"local": {**WHOLE["backends"]["local"], **backend}}
+        tuned = {"name": "lora", "kind": "fine-tuned", "epochs": 1, "rank": 2, "alpha": 4, **lora}
+        experiment(tmp_path, **WHOLE | {"backends": backends, "contenders": [tuned]})
+        done = process(tmp_path, "run", "experiment.yaml", "--offline")
+        assert done.returncode == 0, done.stderr
+        return adapter.stat().st_mtime_ns, max(p.completion_tokens or 0 for p in run.predictions("lora"))
+
+    before = adapter.stat().st_mtime_ns
+    assert again({"max_new_tokens": 2}, {}) == (before, 2)
+    assert again({"max_new_tokens": 2}, {"rank": 3})[0] > before
+
+
 def wait_for(folder: Path, pattern: str, running: subprocess.Popen[str]) -> None:
     for _ in range(60_000):
         if any(folder.glob(pattern)) or running.poll() is not None:
@@ -609,8 +630,9 @@ def test_a_server_and_another_backend_work_in_one_run(cheap: Path, serve_chat: s
     assert done.returncode in (0, 1), done.stderr
     run = only_run(cheap)
     assert [p.prediction for p in run.predictions("remote")] == ["till"] * 12
-    assert run.verdict() is not None
-    costs = {c.name: c.usd_per_1000 for c in run.verdict().contenders}
+    verdict = run.verdict()
+    assert verdict is not None
+    costs = {c.name: c.usd_per_1000 for c in verdict.contenders}
     assert costs["remote"] == pytest.approx(1000 * (10 * 1 + 2 * 2) / 1e6) and costs["local"] is None
     texts = [p.read_text(errors="replace") for p in run.folder.rglob("*") if p.is_file()]
     assert not any("sk-canary" in text for text in (*texts, done.stdout, done.stderr))

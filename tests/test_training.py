@@ -24,7 +24,14 @@ from workbench.backends.hf import HfBackend
 from workbench.records import Prompt
 from workbench.runs import Run
 from workbench.settings import HfBackend as HfSettings
-from workbench.training import TrainingError, TrainingSettings, TrainingSummary, encode_rows, fine_tune
+from workbench.training import (
+    DevScore,
+    TrainingError,
+    TrainingSettings,
+    TrainingSummary,
+    encode_rows,
+    fine_tune,
+)
 from workbench.training.attention import set_packed_attention
 from workbench.training.loss import attach_loss
 from workbench.training.order import Order
@@ -86,11 +93,12 @@ def train(
     rows: Mapping[str, Example] | None = None,
     dev: Mapping[str, Example] | None = None,
     progress: Callable[[int, int, str], None] = QUIET,
+    score: DevScore | None = None,
     **changed: Any,
 ) -> TrainingSummary:
     tokenizer = load_hf_tokenizer("tiny", model)
     rows = examples() if rows is None else rows
-    return fine_tune(settings_for(model, **changed), rows, dev or {}, tokenizer, Run(run), progress)
+    return fine_tune(settings_for(model, **changed), rows, dev or {}, tokenizer, Run(run), progress, score)
 
 
 def widened(folder: Path, factor: float) -> Path:
@@ -226,6 +234,27 @@ def test_the_loss_is_plain_cross_entropy_over_the_trained_tokens(
     assert whole_step.item() == pytest.approx(ours / 2, rel=1e-6)
 
 
+def moved_by(model: Path, out: Path, size: int, packed: bool) -> Any:
+    """What one step over eight uneven rows, `size` a micro-batch, adds to the weights that train, as one vector."""
+    import torch
+
+    uneven = {f"s{i}": chat(q, " ".join([a] * (1 + i)), i) for i, (q, a) in enumerate(PAIRS)}
+    rows = encode_rows(uneven, load_hf_tokenizer("tiny", model), 256)
+    trainer = trainer_for(
+        model,
+        rows,
+        out,
+        bins_of=size if packed else None,
+        per_device_train_batch_size=1 if packed else size,
+        gradient_accumulation_steps=8 // size,
+        max_steps=1,
+    )
+    before = [p.detach().clone() for p in trainer.model.parameters() if p.requires_grad]
+    trainer.train()
+    after = [p.detach() for p in trainer.model.parameters() if p.requires_grad]
+    return torch.cat([(a - b).flatten() for a, b in zip(after, before, strict=True)])
+
+
 def test_accumulated_batches_train_as_one(tiny_model: Path, tmp_path: Path) -> None:
     """A step of 8 × 1, 4 × 2, 1 × 8 rows, padded or packed, moves the weights the same.
 
@@ -233,23 +262,10 @@ def test_accumulated_batches_train_as_one(tiny_model: Path, tmp_path: Path) -> N
     """
     import torch
 
-    uneven = {f"s{i}": chat(q, " ".join([a] * (1 + i)), i) for i, (q, a) in enumerate(PAIRS)}
-    rows = encode_rows(uneven, load_hf_tokenizer("tiny", tiny_model), 256)
-    moved = []
-    for size, packed in ((8, False), (4, False), (1, False), (8, True), (4, True), (1, True)):
-        trainer = trainer_for(
-            tiny_model,
-            rows,
-            tmp_path,
-            bins_of=size if packed else None,
-            per_device_train_batch_size=1 if packed else size,
-            gradient_accumulation_steps=8 // size,
-            max_steps=1,
-        )
-        before = [p.detach().clone() for p in trainer.model.parameters() if p.requires_grad]
-        trainer.train()
-        after = [p.detach() for p in trainer.model.parameters() if p.requires_grad]
-        moved.append(torch.cat([(a - b).flatten() for a, b in zip(after, before, strict=True)]))
+    moved = [
+        moved_by(tiny_model, tmp_path, size, packed)
+        for size, packed in ((8, False), (4, False), (1, False), (8, True), (4, True), (1, True))
+    ]
     assert moved[0].abs().max() > 1e-4
     assert all(torch.allclose(moved[0], other, rtol=0, atol=1e-6) for other in moved[1:])
 
@@ -294,7 +310,9 @@ def test_the_adapter_folder_names_the_model_and_no_place(tiny_model: Path, tmp_p
     folder = Run(tmp_path / "run").adapter_folder("lora")
     config = json.loads((folder / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "tiny" and config["peft_type"] == "LORA"
-    assert {p.name for p in folder.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    weights_and_config = {"adapter_config.json", "adapter_model.safetensors"}
+    beside = {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "origin.json"}
+    assert {p.name for p in folder.iterdir()} == weights_and_config | beside
     for path in (*folder.iterdir(), tmp_path / "run" / "contenders" / "lora" / "train.jsonl"):
         assert str(tmp_path).encode() not in path.read_bytes()
         assert str(tiny_model).encode() not in path.read_bytes()

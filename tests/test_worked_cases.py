@@ -249,4 +249,6 @@ def test_what_is_next_where_a_file_can_say_it(tmp_path: Path) -> None:
     _, verdict = judged(tmp_path / "d", contenders, decision={"costs": {"labour_usd": 1}})
     assert not any("elsewhere" in caveat for caveat in verdict.caveats)
     _, verdict = judged(tmp_path / "b", contenders, metrics={"primary": "human", "also": ["exact_match"]})
-    assert verdict.reason == "no-signal" and verdict.next.startswith("rate the answers (ratings: people.csv)")
+    assert verdict.reason == "no-signal" and verdict.next.startswith(
+        "rate the answers (page Rate of workbench app, or ratings: people.csv)"
+    )

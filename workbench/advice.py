@@ -98,8 +98,7 @@ def _volumes(facts: Facts, finding: Finding, decision: Decision) -> Iterator[tup
 
 def next_step(run: Run, experiment: Experiment, finding: Finding, evidence: Sequence[Evidence]) -> str:
     """The command, or the deed, that follows from the verdict."""
-    # As it was given; where that is from the root, no place of this machine gets into the verdict.
-    place = f"{run.folder.parent.name}/{run.name}" if run.folder.is_absolute() else run.folder.as_posix()
+    place = _place(run)
     if finding.headline != "cant-tell" and finding.choice:
         if any(e.name == finding.choice and e.info["kind"] == "predictions" for e in evidence):
             return f"put {finding.choice} to use where its answers came from"
@@ -122,6 +121,19 @@ def next_step(run: Run, experiment: Experiment, finding: Finding, evidence: Sequ
     return f"{first}, then: {_again(run)}"
 
 
+def export_step(run: Run, experiment: Experiment, finding: Finding) -> str | None:
+    """The command that ships a tuned choice as a folder of its own; None where its weights are not here."""
+    chosen = next((c for c in experiment.contenders if c.name == finding.choice), None)
+    if finding.headline != "tune" or not isinstance(chosen, FineTuned):
+        return None
+    return f"workbench export {_place(run)} {run.name}-{chosen.name} --contender {chosen.name}"
+
+
+def _place(run: Run) -> str:
+    """As it was given; where that is from the root, no place of this machine gets into the verdict."""
+    return f"{run.folder.parent.name}/{run.name}" if run.folder.is_absolute() else run.folder.as_posix()
+
+
 def _is_tuned(contender: Contender) -> bool:
     return contender.tuned if isinstance(contender, Brought) else isinstance(contender, FineTuned | Hosted)
 
@@ -134,7 +146,7 @@ def _one_tuned(experiment: Experiment) -> str:
 
 def _a_signal(experiment: Experiment) -> str:
     if experiment.primary == "human" and experiment.ratings is None:
-        return "rate the answers (ratings: people.csv)"
+        return "rate the answers (page Rate of workbench app, or ratings: people.csv)"
     return "choose another metrics.primary"
 
 

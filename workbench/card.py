@@ -187,6 +187,7 @@ def card(verdict: Verdict) -> list[tuple[str, str]]:
         ("caveats", DOT.join(caveats(verdict))),
         ("would flip it", DOT.join(verdict.flips)),
         ("next", verdict.next),
+        ("ship it", verdict.export or ""),
     ]
     return [(plain(label), plain(text)) for label, text in rows if text]
 
@@ -207,7 +208,7 @@ def card_text(verdict: Verdict, width: int = 100, *, report: str | None = None) 
     lines += textwrap.wrap(plain(verdict.sentence), width, break_on_hyphens=False)
     for label, text in rows:
         # A command or a path is to be copied: it stays on one line whatever the width.
-        wrapped = [text] if label in ("next", "report") else _wrap(text, max(20, width - column))
+        wrapped = [text] if label in ("next", "ship it", "report") else _wrap(text, max(20, width - column))
         lines += [f"{label if i == 0 else '':<{column}}{part}" for i, part in enumerate(wrapped)]
     return "\n".join(lines) + "\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .card import count
 from .evidence import Evidence
@@ -85,7 +86,7 @@ def _answers(case: Case) -> Iterator[str]:
         unscored = int((~e.rows.scored).sum()) - e.summary.errors
         if 0 < unscored < len(e.ids):
             yield f"{unscored} of {len(e.ids)} answers of {e.name} have no {case.experiment.primary}"
-        cut = max(sum(p.finish_reason == "length" for p in answers) for answers in e.answers)
+        cut = _into_the_limit(e)
         if cut > CUT_SHARE * len(e.ids):
             yield f"{cut} of {len(e.ids)} answers of {e.name} ran into the token limit"
 
@@ -93,8 +94,19 @@ def _answers(case: Case) -> Iterator[str]:
 def _empty_retrieval(case: Case) -> Iterator[str]:
     retrieving = {c.name for c in case.experiment.contenders if retrieves(c)}
     for e in (e for e in case.evidence if e.name in retrieving):
-        if empty := sum(not prompt.passages for prompt in case.run.prompts(e.name)):
+        if empty := _without_passages(case.run, e):
             yield f"{e.name} retrieved nothing for {empty} of {count(len(e.ids), 'question')}"
+
+
+@lru_cache(maxsize=64)
+def _into_the_limit(e: Evidence) -> int:
+    return max(sum(p.finish_reason == "length" for p in answers) for answers in e.answers)
+
+
+@lru_cache(maxsize=16)
+def _without_passages(run: Run, e: Evidence) -> int:
+    """Prompts are long and what-ifs do not change them: read once."""
+    return sum(not prompt.passages for prompt in run.prompts(e.name))
 
 
 def _judge(case: Case) -> Iterator[str]:

@@ -1,22 +1,27 @@
 """The charts of the report and the app, as Altair charts.
 
-Tuned contenders are vermilion diamonds, all others blue circles: told apart by shape as well as by a
-colour-blind safe pair (Okabe and Ito 2008). Charts carry no theme, so the app's own applies; `svg`
+Tuned contenders are vermilion diamonds, alternatives blue circles, diagnostic ones grey squares: told apart by
+shape as well as by colours that are safe for the colour-blind (Okabe and Ito 2008). Charts carry no theme, so the app's own applies; `svg`
 gives them the report's. Altair is imported when a chart is drawn: a report without it has tables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from .card import best_first, gap, metric_label, number, plain, seconds, usd
+from .card import best_first, gap, metric_label, number, plain
 from .records import ContenderSummary, Difference, SliceChange
 
 TUNED, ALTERNATIVE = "#d55e00", "#0072b2"
 INK, MUTED, RULE = "#1b1f24", "#5b6470", "#d5dae1"
 
 _ROLES = ("tuned", "alternative")
+_MARKS = {
+    "tuned": (TUNED, "diamond"),
+    "alternative": (ALTERNATIVE, "circle"),
+    "diagnostic": (MUTED, "square"),
+}
 _ROW = 36  # pixels of height for one line of a chart
 _TALL = 220
 _LABEL = 11
@@ -27,14 +32,19 @@ class ChartsMissing(RuntimeError):
 
 
 def scores_chart(
-    contenders: Sequence[ContenderSummary], metric: str, *, higher_is_better: bool = True, width: int = 400
+    contenders: Sequence[ContenderSummary],
+    metric: str,
+    *,
+    higher_is_better: bool = True,
+    diagnostic: Collection[str] = (),
+    width: int = 400,
 ) -> Any:
     """Scores with their intervals, the best on top. Who has no score is left out."""
     alt = _altair()
     rows = [
         {
             "name": c.name,
-            "role": _role(c.tuned),
+            "role": "diagnostic" if c.name in diagnostic else _role(c.tuned),
             "score": c.score,
             **_ends(c.interval),
             "label": number(c.score, metric),
@@ -45,7 +55,10 @@ def scores_chart(
     title = metric_label(metric, higher_is_better)
     base = alt.Chart(alt.Data(values=rows)).encode(y=_lines(alt, rows))
     return (
-        (_bars(alt, base, title) + _points(alt, base, "score", title, "name", "label", "role"))
+        (
+            _bars(alt, base, title, roles=_roles(rows))
+            + _points(alt, base, "score", title, "name", "label", "role", roles=_roles(rows))
+        )
         + base.mark_text(dy=-13, fontSize=_LABEL).encode(x="score:Q", text="label:N")
     ).properties(width=width, height=_height(rows))
 
@@ -112,56 +125,6 @@ def slices_chart(
     )
 
 
-def cost_quality_chart(
-    contenders: Sequence[ContenderSummary], metric: str, *, higher_is_better: bool = True, width: int = 400
-) -> Any | None:
-    """Score against what 1,000 requests cost: USD where every price is known, else seconds of the machine.
-
-    None where neither was measured for every scored contender: half a picture would mislead.
-    """
-    alt = _altair()
-    scored = [c for c in contenders if c.score is not None]
-    unit, show = "USD", usd
-    costs = _known({c.name: c.usd_per_1000 for c in scored})
-    if costs is None:
-        unit, show = "seconds", seconds
-        costs = _known({c.name: c.seconds_per_request and c.seconds_per_request * 1000 for c in scored})
-    if not costs:
-        return None
-    rows = [
-        {
-            "name": c.name,
-            "role": _role(c.tuned),
-            "cost": costs[c.name],
-            "score": c.score,
-            **_ends(c.interval),
-            "label": f"{c.name}: {number(c.score, metric)} for {show(costs[c.name])}",
-        }
-        for c in scored
-        if c.score is not None
-    ]
-    title = metric_label(metric, higher_is_better)
-    # Room on the right for the names beside the points.
-    reach = 1.2 * max(costs.values()) or 1.0
-    scale = alt.Scale(domain=[0, reach], nice=False)
-    x = alt.X("cost:Q", title=f"{unit} per 1,000 requests", scale=scale, axis=alt.Axis(tickCount=6))
-    y_scale = alt.Scale(zero=False)
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x)
-    bars = (
-        base.transform_filter("isValid(datum.low)")
-        .mark_rule(strokeWidth=2)
-        .encode(y=alt.Y("low:Q", title=title, scale=y_scale), y2="high:Q", color=_colour(alt))
-    )
-    points = base.mark_point(size=120, filled=True, opacity=1).encode(
-        y=alt.Y("score:Q", title=title, scale=y_scale),
-        color=_colour(alt),
-        shape=_shape(alt),
-        tooltip=_tooltip(alt, "label", "role"),
-    )
-    names = base.mark_text(dx=11, align="left", fontSize=_LABEL).encode(y="score:Q", text="name:N")
-    return (bars + points + names).properties(width=width, height=_TALL)
-
-
 def loss_chart(rows: Sequence[Mapping[str, Any]], *, best_step: int | None = None, width: int = 400) -> Any:
     """Training and dev loss by step; a rule marks the step that was kept (else the lowest dev loss)."""
     alt = _altair()
@@ -202,6 +165,16 @@ def svg(chart: Any) -> str:
     except ImportError:
         raise ChartsMissing(_CURE) from None
     return str(vl_convert.vegalite_to_svg(chart.to_dict(), config=_THEME, allowed_base_urls=[]))
+
+
+def png(chart: Any) -> bytes:
+    """Draw a chart as a PNG on white at twice its size, in the report's inks. Raises ChartsMissing."""
+    try:
+        import vl_convert
+    except ImportError:
+        raise ChartsMissing(_CURE) from None
+    paper = _THEME | {"background": "#ffffff", "padding": 16}
+    return bytes(vl_convert.vegalite_to_png(chart.to_dict(), scale=2, config=paper, allowed_base_urls=[]))
 
 
 _CURE = "Charts need altair and vl-convert-python: pip install 'decide-before-you-tune[app]'"
@@ -245,12 +218,6 @@ def _ends(interval: tuple[float, float] | None) -> dict[str, float | None]:
     return {"low": low, "high": high}
 
 
-def _known(costs: Mapping[str, float | None]) -> dict[str, float] | None:
-    """The costs, or None where one of them is not known."""
-    known = {name: cost for name, cost in costs.items() if cost is not None}
-    return known if len(known) == len(costs) else None
-
-
 def _height(rows: Sequence[Any]) -> int:
     return _ROW * max(1, len(rows))
 
@@ -261,18 +228,31 @@ def _lines(alt: Any, rows: Sequence[Mapping[str, Any]]) -> Any:
     )
 
 
-def _bars(alt: Any, base: Any, title: str, *, legend: bool = True) -> Any:
+def _roles(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The roles of a legend: a diagnostic one only where there is one."""
+    return tuple(r for r in _MARKS if r in _ROLES or any(row["role"] == r for row in rows))
+
+
+def _bars(alt: Any, base: Any, title: str, *, legend: bool = True, roles: tuple[str, ...] = _ROLES) -> Any:
     """Error bars of the rows that have an interval."""
     x = alt.X("low:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6))
     shown = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2.5)
-    return shown.encode(x=x, x2="high:Q", color=_colour(alt, legend))
+    return shown.encode(x=x, x2="high:Q", color=_colour(alt, legend, roles))
 
 
-def _points(alt: Any, base: Any, field: str, title: str, *tooltip: str, legend: bool = True) -> Any:
+def _points(
+    alt: Any,
+    base: Any,
+    field: str,
+    title: str,
+    *tooltip: str,
+    legend: bool = True,
+    roles: tuple[str, ...] = _ROLES,
+) -> Any:
     return base.mark_point(size=130, filled=True, opacity=1).encode(
         x=alt.X(f"{field}:Q", title=title),
-        color=_colour(alt, legend),
-        shape=_shape(alt, legend),
+        color=_colour(alt, legend, roles),
+        shape=_shape(alt, legend, roles),
         tooltip=_tooltip(alt, *tooltip),
     )
 
@@ -289,13 +269,13 @@ def _legend(alt: Any) -> Any:
     return alt.Legend(title=None, orient="top", direction="horizontal")
 
 
-def _colour(alt: Any, legend: bool = True) -> Any:
-    scale = alt.Scale(domain=list(_ROLES), range=[TUNED, ALTERNATIVE])
+def _colour(alt: Any, legend: bool = True, roles: tuple[str, ...] = _ROLES) -> Any:
+    scale = alt.Scale(domain=list(roles), range=[_MARKS[role][0] for role in roles])
     return alt.Color("role:N", scale=scale, legend=_legend(alt) if legend else None)
 
 
-def _shape(alt: Any, legend: bool = True) -> Any:
-    scale = alt.Scale(domain=list(_ROLES), range=["diamond", "circle"])
+def _shape(alt: Any, legend: bool = True, roles: tuple[str, ...] = _ROLES) -> Any:
+    scale = alt.Scale(domain=list(roles), range=[_MARKS[role][1] for role in roles])
     return alt.Shape("role:N", scale=scale, legend=_legend(alt) if legend else None)
 
 

@@ -5,7 +5,7 @@ A contender is redone only when its own settings, its backend or its model chang
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import cache
 from pathlib import Path
@@ -13,26 +13,27 @@ from typing import Any
 
 from validators.assets import require
 
-from .answers import fingerprint
-from .backends import Backend, Identity, Request, open_backend
+from .backends import Backend, Request, open_backend
 from .backends.cached import Answers, kept
 from .backends.hf import HfBackend
 from .choosing import choose, kept_option, no_dev, options_of, said
 from .contenders import ContenderError, Fitted, Setting, fit, is_tuned, labels_of, question
 from .data import Dataset
-from .experiment import Experiment, asked_of, settings_hash
+from .experiment import Experiment, settings_hash
 from .forgetting import measure as measure_forgetting
 from .hosted import Purse
 from .models import weights_hash
+from .provenance import Origin, model_of, origin_of, record_of
 from .records import Prediction, Sample
 from .retrieval import check_server, corpus_of, open_embedder
 from .runs import Run
 from .scoring import Retrieved, retrieved_in, score_contender
-from .settings import PRICES, Brought, FineTuned, Rag, embeds, retrieves
 from .settings import Backend as BackendSettings
+from .settings import Brought, FineTuned, Rag, embeds, retrieves
 from .settings import Contender as Settings
 
 Step = Callable[[int, int, str], None]
+FirstBatch = Callable[[Mapping[str, Any]], None]
 
 
 class Contest:
@@ -48,6 +49,7 @@ class Contest:
         offline: bool = False,
         answers: Answers | None = None,
         purse: Purse | None = None,
+        first_batch: FirstBatch = lambda _: None,
     ) -> None:
         self._experiment = experiment
         self._dataset = dataset
@@ -56,10 +58,15 @@ class Contest:
         self._offline = offline
         self._answers = answers
         self._purse = purse or Purse()
+        self._first_batch = first_batch
         self._backends: dict[str, Backend] = {}
         self._embedder = cache(
             lambda: open_embedder(
-                experiment.retrieval, run.index_folder(), base=experiment.folder, offline=offline
+                experiment.retrieval,
+                run.index_folder(),
+                base=experiment.folder,
+                offline=offline,
+                ledger=run.ledger,
             )
         )
 
@@ -96,33 +103,45 @@ class Contest:
 
     def play(self, settings: Settings) -> None:
         """Let one contender answer every test sample that it has not answered yet."""
+        if (fitted := self.ready(settings)) is None:
+            return
+        run, name = self._run, settings.name
+        self._answer(settings, fitted, self._dataset.test, "test")
+        info = run.contender(name) or {}
+        if fitted.adapter is not None and info["forgetting"] is None:
+            info["forgetting"] = self._forgetting(fitted, fitted.adapter)
+        info["notes"] |= fitted.backend.notes()
+        run.write_contender(name, info | {"status": "success"})
+
+    def ready(self, settings: Settings) -> Fitted | None:
+        """Make a contender ready to answer, which trains it where it is tuned; None where it has answered everything."""
         run, name = self._run, settings.name
         backend = self._backend(settings)
-        key = self._hash(settings, backend)
+        origin = self._origin(settings, backend)
         before = run.contender(name)
-        if before is not None and before["hash"] != key:
-            run.remove_contender(name, but_paid=True)
-            before = None
+        if before is not None and before["hash"] != origin.answers:
+            if origin.training is not None and before.get("trained_as") == origin.training:
+                run.remove_answers(name)
+                before |= {"status": "started", "choices": None}
+            else:
+                run.remove_contender(name, but_paid=True)
+                before = None
         chosen = self._chosen(settings, before)
         finished = before is not None and before["status"] == "success"
         if finished and chosen is not None and self._complete(name, self._dataset.test):
             self._step(len(self._dataset.test), len(self._dataset.test), "kept")
-            return
-        info = self._info(settings, key, backend.identity() if backend else None, before)
+            return None
+        info = record_of(settings, self._experiment, origin, backend.identity() if backend else None, before)
         run.write_contender(name, info)
         if chosen is None:
             chosen, info["choices"] = self._choose(settings, backend, info)
         fitted = fit(chosen, self._setting(backend))
         info |= {"training": fitted.training, "notes": dict(fitted.notes)}
         if fitted.backend is not backend:
-            info["model"] = _model(fitted.backend.identity())
+            info["model"] = model_of(fitted.backend.identity())
         info["adapter"] = weights_hash(fitted.adapter) if fitted.adapter else None
         run.write_contender(name, info)
-        self._answer(settings, fitted, self._dataset.test, "test")
-        if fitted.adapter is not None and info["forgetting"] is None:
-            info["forgetting"] = self._forgetting(fitted, fitted.adapter)
-        info["notes"] |= fitted.backend.notes()
-        run.write_contender(name, info | {"status": "success"})
+        return fitted
 
     def ask(self, settings: Settings, samples: Sequence[Sample]) -> Iterator[Prediction]:
         """Answer other samples than the test split's, with the contender as it was fitted; nothing is stored.
@@ -130,7 +149,7 @@ class Contest:
         Raises ContenderError where it would not be set up as it was.
         """
         backend = self._backend(settings)
-        if (self._run.contender(settings.name) or {}).get("hash") != self._hash(settings, backend):
+        if (self._run.contender(settings.name) or {}).get("hash") != self._origin(settings, backend).answers:
             raise ContenderError(
                 f"contender {settings.name!r} has changed since it was scored in {self._run.folder} (its settings, "
                 "backend, model or corpus). Run the experiment again."
@@ -284,57 +303,17 @@ class Contest:
             progress=self._step,
             open=self._opened,
             purse=self._purse,
+            first_batch=self._first_batch,
+            score=self._primary_of,
+            offline=self._offline,
         )
 
-    def _hash(self, settings: Settings, backend: Backend | None) -> str:
-        """What this contender's answers depend on, beyond the folder's data and split."""
-        left_out = {"name", "backend", "seeds", *PRICES}
-        options = options_of(settings, self._experiment)
-        parts: list[object] = [option.model_dump(mode="json", exclude=left_out) for option in options]
-        if backend is not None:
-            identity = backend.identity()
-            asked = asked_of(self._experiment.backend_of(settings))
-            # Answers in another number format are other answers: `auto` resolves differently by machine.
-            parts += [asked, identity.sha256, identity.template, identity.hardware.get("dtype")]
-        if isinstance(settings, Brought):
-            parts += [fingerprint(self._experiment.resolve(path)) for path in settings.paths]
-        if isinstance(settings, FineTuned) and (adapter := settings.adapter or settings.continue_from):
-            parts.append(weights_hash(self._experiment.resolve(adapter)))
-        if retrieves(settings):
-            documents = corpus_of(self._experiment).documents
-            parts.append([[d.name, d.text] for d in documents])
-            # Where it is searched changes nothing that is found.
-            how = self._experiment.retrieval
-            parts.append([how.chunk_words, how.chunk_overlap])
-        if embeds(settings):
-            parts.append(self._embedder().key)
-        return settings_hash(*parts)
+    def _primary_of(self, answers: Sequence[Prediction]) -> float | None:
+        """The primary metric of answers of a model that is being trained."""
+        metric = self._experiment.primary
+        scores = score_contender("in training", answers, self._experiment, [metric], tokenizer="")
+        value: float | None = scores["metrics"][metric]["value"]
+        return value
 
-    def _info(
-        self, settings: Settings, key: str, identity: Identity | None, before: dict[str, Any] | None
-    ) -> dict[str, Any]:
-        # Answers made elsewhere have a backend only where the file names the one that gave them.
-        known = identity is not None or settings.backend is not None
-        backend = self._experiment.backend_of(settings).model_dump(mode="json") if known else {}
-        return {
-            "name": settings.name,
-            "kind": settings.kind,
-            "tuned": is_tuned(settings),
-            "diagnostic": settings.diagnostic,
-            "backend": backend,
-            "settings": settings.model_dump(mode="json"),
-            "hash": key,
-            "model": _model(identity) if identity else None,
-            "template": identity.template if identity else None,
-            "adapter": None,
-            "hardware": identity.hardware if identity else {},
-            "status": "started",
-            "training": before.get("training") if before else None,
-            "forgetting": before.get("forgetting") if before else None,
-            "choices": before.get("choices") if before else None,
-        }
-
-
-def _model(identity: Identity) -> dict[str, Any]:
-    found = {"name": identity.model, "revision": identity.revision, "sha256": identity.sha256}
-    return found | ({"licence": identity.licence} if identity.licence else {})
+    def _origin(self, settings: Settings, backend: Backend | None) -> Origin:
+        return origin_of(settings, self._experiment, backend, lambda: self._embedder().key)

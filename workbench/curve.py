@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,50 @@ class LearningCurve:
     def scores(self) -> tuple[float, ...]:
         """The mean score over seeds at each size."""
         return tuple(float(np.mean([_value(rows) for rows in runs])) for runs in self.runs)
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A learning curve to be drawn: (examples, score) of every training, and (examples, score, low, high) of the band.
+
+    The band is where the score of one more training on so many rows would lie; empty, with the reason, where
+    the points tell no curve.
+    """
+
+    points: tuple[tuple[int, float], ...]
+    band: tuple[tuple[float, float, float, float], ...]
+    reason: str | None = None
+
+
+def course_of(run: Run, experiment: Experiment) -> Course | None:
+    """The learning curve of a run, from its smallest size to twice its largest; None where none was measured."""
+    settings = curve_contender(run, experiment)
+    curve = learning_curve(run, experiment, settings) if settings is not None else None
+    if settings is None or curve is None:
+        return None
+    points = tuple(
+        (size, _value(rows)) for size, runs in zip(curve.sizes, curve.runs, strict=True) for rows in runs
+    )
+    every = [rows for runs in curve.runs for rows in runs]
+    kept = np.logical_and.reduce([rows.scored for rows in every])
+    metric = experiment.metric(experiment.primary)
+    groups = (run.scores(settings.name) or {})["groups"]
+    low, high = bounds(metric.scale)
+    try:
+        fitted = fit_curve(
+            curve.sizes,
+            [[rows.stats[kept] for rows in runs] for runs in curve.runs],
+            groups=[group for group, on in zip(groups, kept, strict=True) if on],
+            reduce=every[0].reduce,
+            higher_is_better=metric.higher_is_better,
+            alpha=experiment.decision.alpha,
+        )
+        ahead = np.linspace(curve.sizes[0], TIMES * curve.sizes[-1], 25).tolist()
+        band = [(f.at, f.value, *f.interval) for f in map(fitted.forecast, ahead)]
+    except ValueError as error:
+        return Course(points, (), str(error))
+    inside = np.clip(np.array(band), [0, low, low, low], [math.inf, high, high, high]).tolist()
+    return Course(points, tuple((n, value, a, b) for n, value, a, b in inside), fitted.reason)
 
 
 def forecast_of(

@@ -38,6 +38,16 @@ class Replica:
 
 
 @dataclass(frozen=True, slots=True)
+class Fit:
+    """One fit of a contender: on which rows, into which folder, and which of several it is."""
+
+    settings: Contender
+    dataset: Dataset
+    place: Run
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
 class CurvePoint:
     """One training on a part of the training split."""
 
@@ -118,19 +128,36 @@ def check(settings: Contender, contest: Contest) -> None:
 def play(settings: Contender, contest: Contest, run: Run, division: Division, stage: Stage) -> None:
     """Let a contender answer every tested sample: each replica, in each fold; finished ones are kept."""
     copies = replicas(settings)
-    places = fit_places(run, division)
     for replica in copies:
-        for number, (place, dataset) in enumerate(zip(places, division.fits, strict=True), 1):
-            fold = f", fold {number} of {len(places)}" if division.folds else ""
-            seed = f", seed {replica.seed}" if len(copies) > 1 else ""
-            stage(settings.name, f"{settings.kind}{fold}{seed}")
-            contest.over(dataset, replica.place(place)).play(replica.settings)
+        fits = list(fits_of(replica, len(copies) > 1, run, division))
+        for fit in fits:
+            stage(settings.name, fit.told)
+            contest.over(fit.dataset, fit.place).play(fit.settings)
         if division.folds:
-            _join(settings.name, [replica.place(p) for p in places], replica.place(run), division)
+            _join(settings.name, [fit.place for fit in fits], replica.place(run), division)
     info = run.contender(settings.name) or {}
     told = _of_all(info, settings, copies)
     if told != info:
         run.write_contender(settings.name, told)
+
+
+def train(settings: FineTuned, contest: Contest, run: Run, division: Division, stage: Stage) -> list[Run]:
+    """Train a contender, each replica in each fold, as `play` would before it asks; return where each training lies."""
+    copies = replicas(settings)
+    fits = [fit for replica in copies for fit in fits_of(replica, len(copies) > 1, run, division)]
+    for fit in fits:
+        stage(settings.name, fit.told)
+        contest.over(fit.dataset, fit.place).ready(fit.settings)
+    return [fit.place for fit in fits]
+
+
+def fits_of(replica: Replica, seeded: bool, run: Run, division: Division) -> Iterator[Fit]:
+    """One fit of a replica for each fold, or one in all; `seeded` where it is one of several."""
+    places = fit_places(run, division)
+    seed = f", seed {replica.seed}" if seeded else ""
+    for number, (place, dataset) in enumerate(zip(places, division.fits, strict=True), 1):
+        fold = f", fold {number} of {len(places)}" if division.folds else ""
+        yield Fit(replica.settings, dataset, replica.place(place), f"{replica.settings.kind}{fold}{seed}")
 
 
 def choose_on_dev(contest: Contest, experiment: Experiment, run: Run, division: Division) -> None:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
+import msgspec
 import numpy as np
 from pydantic import ValidationError
 
 from metrics import Comparison, Rows, compare_paired, score_rows
+from metrics.comparison import conclude
 from metrics.seeds import compare_seeds
 from metrics.types import Mask
 
 from .backends import cost_usd
 from .experiment import Experiment, asked_of
+from .human import scores_now
 from .records import ContenderSummary, Difference, Prediction
 from .runs import Run, RunError
 from .scoring import stored_rows
 from .settings import PRICES, Brought, Contender, learns
 
 HOURS_PER_MONTH = 720
+_KEPT = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +67,7 @@ class Evidence:
 
     def of_seeds(self, metric: str) -> tuple[Rows, ...]:
         """The rows of one metric, seed by seed."""
-        return tuple(stored_rows(scores, metric) for scores in self.seed_scores or (self.scores,))
+        return _seed_rows(self, metric)
 
     @property
     def ids(self) -> list[str]:
@@ -82,9 +87,10 @@ def gather(run: Run, experiment: Experiment, *, diagnostic: bool = False) -> lis
     for a verdict: with `diagnostic` they come instead.
     """
     found = []
+    scored_now = dict(scores_now(run, experiment))
     fold_of = {sample: fold for fold, ids in enumerate(run.folds()) for sample in ids}
     for settings in (c for c in experiment.contenders if c.diagnostic is diagnostic):
-        info, scores = run.contender(settings.name), run.scores(settings.name)
+        info, scores = run.contender(settings.name), scored_now.get(settings.name)
         if (
             info is None
             or scores is None
@@ -93,7 +99,7 @@ def gather(run: Run, experiment: Experiment, *, diagnostic: bool = False) -> lis
         ):
             continue
         places = [run, *(run.part("seeds", str(seed)) for seed in (info.get("seeds") or [])[1:])]
-        seed_scores = [place.scores(settings.name) or {"metrics": {}} for place in places]
+        seed_scores = [scores, *(place.scores(settings.name) or {"metrics": {}} for place in places[1:])]
         if any(experiment.primary not in scored["metrics"] for scored in seed_scores):
             continue
         answers = tuple(_answers(place, settings.name, scores["ids"]) for place in places)
@@ -175,6 +181,24 @@ def _usd_of_each(
     Answers brought in a file cost what the file says.
     """
     answered = [p for p in predictions if p.error is None]
+    usd = price_of(settings, experiment)
+    known = [cost for p in answered if (cost := usd(p)) is not None]
+    return known if known and len(known) == len(answered) else None
+
+
+def repriced(e: Evidence, experiment: Experiment) -> Evidence:
+    """The same answers at the prices that this experiment names."""
+    settings = next(c for c in experiment.contenders if c.name == e.name)
+    usd = _usd_of_each(e.predictions, settings, experiment)
+    return replace(e, usd=usd, summary=msgspec.structs.replace(e.summary, usd_per_1000=_per_1000(usd)))
+
+
+def _per_1000(usd: list[float] | None) -> float | None:
+    return 1000 * float(np.mean(usd)) if usd else None
+
+
+def price_of(settings: Contender, experiment: Experiment) -> Callable[[Prediction], float | None]:
+    """What gives an answer's USD by today's prices: of its tokens, or of a local model's seconds; None where unknown."""
     backend = None if isinstance(settings, Brought) else experiment.backend_of(settings)
     hourly = experiment.decision.costs.gpu_usd_per_hour
 
@@ -185,8 +209,7 @@ def _usd_of_each(
             return p.seconds * hourly / 3600 if hourly and p.seconds is not None else None
         return cost_usd(backend, p.prompt_tokens, p.completion_tokens, p.cached_tokens)
 
-    known = [cost for p in answered if (cost := usd(p)) is not None]
-    return known if known and len(known) == len(answered) else None
+    return usd
 
 
 def _summary(
@@ -209,7 +232,7 @@ def _summary(
         # What was not rated, or has no likelihood, did not fail. A sample that failed from any seed counts once.
         errors=sum(any(p.error is not None for p in given) for given in zip(*answers, strict=False)),
         reason=score["reason"],
-        usd_per_1000=1000 * float(np.mean(usd)) if usd else None,
+        usd_per_1000=_per_1000(usd),
         seconds_per_request=took["seconds_per_request"],
         tokens_per_request=None if None in tokens else sum(tokens),
     )
@@ -266,16 +289,44 @@ def compare(
     was measured differently for the two.
     """
     metric = metric or experiment.primary
+    higher, margin = experiment.metric(metric).higher_is_better, experiment.decision.worth_it
     b, a = rows or (tuned.of_seeds(metric), other.of_seeds(metric))
+    level, seed = alpha or experiment.decision.alpha, experiment.data.split.seed
+    compared = _compared(tuple(b), tuple(a), tuned, other, level, seed, higher)
+    if compared is None or metric != experiment.primary:
+        return compared
+    conclusion = conclude(compared.interval, compared.equivalence_interval, margin, higher)
+    return replace(compared, conclusion=conclusion)
+
+
+# -- what no margin, price or volume changes -----------------------------------------------------------------
+# A what-if asks again with the same evidence: kept, so that it answers at once whatever the number of samples.
+
+
+@lru_cache(maxsize=_KEPT)
+def _seed_rows(e: Evidence, metric: str) -> tuple[Rows, ...]:
+    return tuple(stored_rows(scores, metric) for scores in e.seed_scores or (e.scores,))
+
+
+@lru_cache(maxsize=_KEPT)
+def _compared(
+    b: tuple[Rows, ...],
+    a: tuple[Rows, ...],
+    tuned: Evidence,
+    other: Evidence,
+    alpha: float,
+    seed: int,
+    higher: bool,
+) -> Comparison | None:
+    """Compare against no margin."""
     both = _answered_by_both(b, a, tuned, other)
     if both is None:
         return None
     options: dict[str, Any] = {
         "groups": [g for g, kept in zip(tuned.groups, both, strict=True) if kept],
-        "margin": experiment.decision.worth_it if metric == experiment.primary else 0.0,
-        "alpha": alpha or experiment.decision.alpha,
-        "seed": experiment.data.split.seed,
-        "higher_is_better": experiment.metric(metric).higher_is_better,
+        "alpha": alpha,
+        "seed": seed,
+        "higher_is_better": higher,
         "reduce": a[0].reduce,
     }
     if len(a) == len(b) == 1:
@@ -286,8 +337,9 @@ def compare(
     return compare_seeds([r.stats[both] for r in a], [r.stats[both] for r in b], **options)
 
 
+@lru_cache(maxsize=_KEPT)
 def _answered_by_both(
-    tuned_rows: Sequence[Rows], other_rows: Sequence[Rows], tuned: Evidence, other: Evidence
+    tuned_rows: tuple[Rows, ...], other_rows: tuple[Rows, ...], tuned: Evidence, other: Evidence
 ) -> Mask | None:
     """Which samples both have a score for, from every seed; None where there is none, or nothing compares.
 

@@ -22,7 +22,7 @@ from .experiment_file import ExperimentError as ExperimentError
 from .experiment_file import Place, faults, guess, parse_yaml
 from .experiment_file import read_text as read_text
 from .hosted_price import at_tuned_price
-from .sections import Data, Decision, Judge, LearningCurve, Lint, Metrics, Retrieval
+from .sections import Data, Decision, Judge, Launch, LearningCurve, Lint, Metrics, Retrieval, Tracker
 from .settings import (
     Backend,
     Brought,
@@ -80,6 +80,9 @@ class Experiment(Part):
     ratings: str | None = None
     """People's ratings (CSV or JSONL), for `metrics: human` and to check the judge against."""
     learning_curve: LearningCurve | None = None
+    launch: Launch = Launch()
+    track: tuple[Tracker, ...] = ()
+    """Where a training's log goes beside train.jsonl: into folders of TensorBoard or Weights & Biases in the run."""
     personal_data: Literal["stop", "redact", "send"] = "stop"
     """Where data would go to a server elsewhere: stop, put placeholders in its place everywhere, or send it."""
     _folder: Path = PrivateAttr(default=Path())
@@ -130,6 +133,14 @@ class Experiment(Part):
             yield f"contender {name!r} shows the documents that answer: data.sources must say where a row names them"
         if isinstance(contender, Brought) and contender.constrain:
             yield f"contender {name!r} was answered elsewhere: its answers cannot be held to labels now"
+        if isinstance(contender, FineTuned) and contender.stop_on == "primary":
+            if self.data.dev is None and self.data.split.dev == 0:
+                yield f"contender {name!r}: stop_on: primary is measured on dev, but there is none: set data.split.dev"
+            if self.metric(self.primary).needs in ("rating", "ranking"):
+                yield (
+                    f"contender {name!r}: stop_on: primary measures answers during the training, and {self.primary} is "
+                    "not a measure of one answer beside its reference: leave out stop_on, or decide by another metric"
+                )
         if not chooses(contender):
             return
         if self.data.dev is None and self.data.split.dev == 0:
@@ -164,6 +175,12 @@ class Experiment(Part):
             if isinstance(contender, FineTuned) and contender.adapter is not None and contender.seeds > 1:
                 told = f"contender {contender.name!r} brings its adapter, so there is one training: leave out seeds"
                 yield ("contenders", index, "seeds"), told
+        trained = any(isinstance(c, FineTuned) and c.adapter is None for c in self.contenders)
+        if self.launch.processes > 1 and not trained:
+            told = "".join(
+                f"; {c.name} is tuned by a provider" for c in self.contenders if isinstance(c, Hosted)
+            )
+            yield ("launch",), f"launch is for trainings here, but nothing is trained here{told}: take it out"
         if self.learning_curve is None:
             return
         if not any(isinstance(c, FineTuned) and c.adapter is None for c in self.contenders):

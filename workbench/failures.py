@@ -8,6 +8,7 @@ that applies stays the same, the failures do not matter.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -38,24 +39,32 @@ def cut_short(p: Prediction) -> bool:
 
 def undecided(e: Evidence, experiment: Experiment) -> list[bool]:
     """On which samples a contender's answer, from one seed at least, is not known."""
-    return [any(given) for given in zip(*_unknown(e, experiment), strict=True)]
+    metric = experiment.metric(experiment.primary)
+    return _undecided(e, metric.name, metric.needs)
 
 
-def _unknown(e: Evidence, experiment: Experiment) -> list[list[bool]]:
+@lru_cache(maxsize=64)
+def _undecided(e: Evidence, metric: str, needs: str) -> list[bool]:
+    found: list[bool] = np.logical_or.reduce(_unknown(e, metric, needs)).tolist()
+    return found
+
+
+@lru_cache(maxsize=64)
+def _unknown(e: Evidence, metric: str, needs: str) -> tuple[Mask, ...]:
     """Seed by seed: failed answers, those cut short where the text counts, those that the judge could not rate.
 
     People rate a part on purpose, so what they left out is no failure.
     """
-    metric = experiment.metric(experiment.primary)
-    return [
-        [
-            p.error is not None
-            or (metric.needs == "text" and cut_short(p))
-            or (metric.name == "judge" and not rated)
-            for p, rated in zip(answers, rows.scored, strict=True)
-        ]
-        for answers, rows in zip(e.answers, e.of_seeds(metric.name), strict=True)
-    ]
+    return tuple(
+        np.array(
+            [
+                p.error is not None or (needs == "text" and cut_short(p)) or (metric == "judge" and not rated)
+                for p, rated in zip(answers, rows.scored.tolist(), strict=True)
+            ],
+            dtype=bool,
+        )
+        for answers, rows in zip(e.answers, e.of_seeds(metric), strict=True)
+    )
 
 
 def might_change(
@@ -100,12 +109,25 @@ def filled(e: Evidence, experiment: Experiment, *, best: bool) -> tuple[Rows, ..
 
     None where the metric has no worst value: likelihoods, scores without a scale.
     """
-    seeds = zip(
-        e.answers, e.of_seeds(experiment.primary), np.array(_unknown(e, experiment), dtype=bool), strict=True
-    )
+    metric = experiment.metric(experiment.primary)
+    if metric.scale in ENDS and all(rows.reduce is row_mean for rows in e.of_seeds(metric.name)):
+        value = ENDS[metric.scale][best == metric.higher_is_better]
+        return _at_the_end(e, metric.name, metric.needs, value)
+    seeds = zip(e.answers, e.of_seeds(metric.name), _unknown(e, metric.name, metric.needs), strict=True)
     found = [_filled(answers, rows, unknown, experiment, best) for answers, rows, unknown in seeds]
     known = tuple(rows for rows in found if rows is not None)
     return known if len(known) == len(found) else None
+
+
+@lru_cache(maxsize=64)
+def _at_the_end(e: Evidence, metric: str, needs: str, value: float) -> tuple[Rows, ...]:
+    """Unknown answers of an average of samples, given the lowest or the highest value there is."""
+    return tuple(
+        _with(rows, np.where(unknown[:, None], value, rows.stats), rows.scored | unknown)
+        if unknown.any()
+        else rows
+        for rows, unknown in zip(e.of_seeds(metric), _unknown(e, metric, needs), strict=True)
+    )
 
 
 def _filled(
@@ -115,9 +137,6 @@ def _filled(
     metric = experiment.metric(experiment.primary)
     if not unknown.any():
         return rows
-    if metric.scale in ENDS and rows.reduce is row_mean:
-        value = ENDS[metric.scale][best == metric.higher_is_better]
-        return _with(rows, np.where(unknown[:, None], value, rows.stats), rows.scored | unknown)
     if metric.name not in METRICS or metric.needs != "text":
         return None
     answers = [

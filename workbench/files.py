@@ -11,9 +11,11 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -88,6 +90,42 @@ def read_rows(path: Path, row_type: type[T]) -> Iterator[T]:
                 ) from None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredRows(Generic[T]):
+    """The rows of a JSONL file by number, each read from the disk when it is asked for."""
+
+    path: Path
+    row_type: type[T]
+    starts: Sequence[int]
+    """The byte where each row begins, and after the last one where that ends."""
+
+    @classmethod
+    def of(cls, path: Path, row_type: type[T]) -> StoredRows[T]:
+        """Find the rows of a file, none where there is no file; a torn last line is no row."""
+        starts = array("q", [0])
+        if path.exists():
+            with path.open("rb") as lines:
+                for line in lines:
+                    if line.endswith(b"\n"):
+                        starts.append(starts[-1] + len(line))
+        return cls(path, row_type, starts)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, number: int) -> T:
+        """Row `number`, from 0. Raises RunError."""
+        begin, end = self.starts[number], self.starts[number + 1]
+        try:
+            with self.path.open("rb") as file:
+                file.seek(begin)
+                return msgspec.json.decode(file.read(end - begin), type=self.row_type)
+        except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise RunError(
+                f"{self.path}:{number + 1}: damaged row ({error}). Remove the file and run the experiment again."
+            ) from None
+
+
 def write_rows(path: Path, rows: Iterable[Any]) -> None:
     """Replace a file of JSON lines."""
     write_atomic(path, "".join(row_text(row) for row in rows))
@@ -116,13 +154,13 @@ def open_appender(path: Path) -> Iterator[Appender]:
         os.fsync(file.fileno())
 
 
-def append_shared(path: Path, row: Any) -> None:
-    """Append one whole line to a file that several processes may append to at once."""
+def append_shared(path: Path, rows: Iterable[Any]) -> None:
+    """Append whole lines to a file that several processes may append to at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         _cut_torn_line(path)
-        file.write(row_text(row).encode("utf-8", errors="replace"))
+        file.write("".join(map(row_text, rows)).encode("utf-8", errors="replace"))
         file.flush()
         os.fsync(file.fileno())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 
 import numpy as np
 
@@ -126,13 +127,19 @@ def _cut_answers(case: Case) -> Gate | None:
     if case.experiment.metric(case.experiment.primary).needs != "text":
         return None
     for e in case.evidence:
-        cut = max(sum(map(cut_short, answers)) for answers in e.answers)
+        cut = _most_cut(e)
         if cut > CUT_SHARE * len(e.ids):
             return Gate(
                 "invalid-comparison",
                 f"{cut} of {len(e.ids)} answers of {e.name} were cut by the token limit; raise max_new_tokens",
             )
     return None
+
+
+@lru_cache(maxsize=64)
+def _most_cut(e: Evidence) -> int:
+    """Answers cut short from the seed that has most of them; what-ifs ask again and again."""
+    return max(sum(map(cut_short, answers)) for answers in e.answers)
 
 
 def _failed_answers(case: Case) -> Gate | None:

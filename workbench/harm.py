@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from metrics import Comparison
+from metrics import Comparison, Rows
 from metrics.multiple import Contrast, simultaneous
 
-from .evidence import Evidence, best_first, comparable, gain
+from .evidence import Evidence, best_first, comparable, gain, pooled_seeds
 from .experiment import Experiment
 from .forgetting import forgetting_of
 from .records import Harm, Sample, SliceChange
@@ -42,15 +43,28 @@ def harm_of(run: Run, experiment: Experiment, tuned: Evidence, others: Sequence[
     scored = [o for o in others if o.summary.score is not None]
     higher = experiment.metric(experiment.primary).higher_is_better
     best = best_first(scored, higher)[0] if scored else None
-    samples = run.samples()
-    known = best is not None and [s.id for s in samples] == tuned.ids
-    slices = _changes(slices_of(samples, experiment), tuned, best, experiment) if best and known else ()
+    asked = (experiment.primary, experiment.task, decision.alpha, seed, higher)
+    slices = changes_on_slices(run, tuned, best, *asked) if best else ()
     if not slices and forgetting is None:
         return None
     return Harm(against=best.name if best and slices else None, slices=slices, forgetting=forgetting)
 
 
-def slices_of(samples: Sequence[Sample], experiment: Experiment) -> dict[str, Mask]:
+@lru_cache(maxsize=16)
+def changes_on_slices(
+    run: Run, tuned: Evidence, other: Evidence, metric: str, task: str, alpha: float, seed: int, higher: bool
+) -> tuple[SliceChange, ...]:
+    """What `tuned` gains over `other` on every slice of the test samples on which the metric has a value.
+
+    Intervals, for slices that are large enough, hold together. Empty where the two cannot be compared.
+    """
+    samples = run.samples()
+    if [s.id for s in samples] != tuned.ids or not comparable(tuned, other, metric):
+        return ()
+    return _changes(slices_of(samples, task), tuned, other, metric, alpha, seed, higher)
+
+
+def slices_of(samples: Sequence[Sample], task: str) -> dict[str, Mask]:
     """Name → which samples: tags, classes where the references form some, thirds by the question's length.
 
     What holds for every sample is no slice.
@@ -59,7 +73,7 @@ def slices_of(samples: Sequence[Sample], experiment: Experiment) -> dict[str, Ma
     for tag in dict.fromkeys(key for s in samples for key in s.tags):
         found |= _by_value(tag, [s.tags.get(tag) for s in samples])
     answers = [s.references[0].strip() for s in samples]
-    few = experiment.task == "classification" and 1 < len(set(answers)) <= MOST_VALUES
+    few = task == "classification" and 1 < len(set(answers)) <= MOST_VALUES
     if few or classes_of(samples) is not None:
         found |= _by_value("class", answers)
     lengths = np.array([len(s.question) for s in samples])
@@ -78,29 +92,32 @@ def _by_value(tag: str, values: Sequence[str | None], order: Sequence[str] | Non
 
 
 def _changes(
-    slices: dict[str, Mask], tuned: Evidence, other: Evidence, experiment: Experiment
+    slices: dict[str, Mask],
+    tuned: Evidence,
+    other: Evidence,
+    metric: str,
+    alpha: float,
+    seed: int,
+    higher: bool,
 ) -> tuple[SliceChange, ...]:
-    """Every slice on which the metric has a value, in order; intervals for those that are large enough."""
-    if not comparable(tuned, other, experiment.primary):
-        return ()
-    both = tuned.rows.scored & other.rows.scored
+    after, before = (pooled_seeds(e.of_seeds(metric)) for e in (tuned, other))
+    both = after.scored & before.scored
     members = {name: mask & both for name, mask in slices.items()}
-    estimates = {name: _estimate(mask, tuned, other) for name, mask in members.items() if mask.any()}
+    estimates = {name: _estimate(mask, after, before) for name, mask in members.items() if mask.any()}
     estimates = {name: value for name, value in estimates.items() if np.isfinite(value)}
     small = {name: _too_small(members[name], tuned.groups) for name in estimates}
     contrasts = [
-        Contrast(name, other.rows.stats, tuned.rows.stats, members[name], tuned.rows.reduce)
+        Contrast(name, before.stats, after.stats, members[name], after.reduce)
         for name in estimates
         if small[name] is None
     ]
     compared = simultaneous(
         contrasts,
         groups=tuned.groups if any(g is not None for g in tuned.groups) else None,
-        alpha=experiment.decision.alpha,
-        seed=experiment.data.split.seed,
+        alpha=alpha,
+        seed=seed,
     )
     found = {contrast.name: one for contrast, one in zip(contrasts, compared, strict=True)}
-    higher = experiment.metric(experiment.primary).higher_is_better
     return tuple(
         _change(name, int(members[name].sum()), estimates[name], found.get(name), small[name], higher)
         for name in estimates
@@ -120,9 +137,10 @@ def _change(
     return SliceChange(slice=name, n=n, estimate=turned.estimate, interval=turned.interval, reason=reason)
 
 
-def _estimate(mask: Mask, tuned: Evidence, other: Evidence) -> float:
-    before, after = (e.rows.reduce(e.rows.stats[mask].mean(axis=0)) for e in (other, tuned))
-    return float(after - before)
+def _estimate(mask: Mask, after: Rows, before: Rows) -> float:
+    return float(
+        after.reduce(after.stats[mask].mean(axis=0)) - before.reduce(before.stats[mask].mean(axis=0))
+    )
 
 
 def _too_small(mask: Mask, groups: Sequence[str | None]) -> str | None:

@@ -18,8 +18,9 @@ from .backends import DRAWING, Backend, open_backend
 from .backends.cached import Answers, kept
 from .contenders import is_tuned
 from .experiment import Experiment
+from .human import rated_by_people
 from .judge import JUDGE_TOKENS, RUBRIC, Judge, put, questions
-from .ratings import kind_of, people, values_of
+from .ratings import keep_given, people
 from .records import Judgement, Prediction, Sample
 from .runs import Run
 from .scoring import Rated
@@ -29,13 +30,14 @@ Step = Callable[[int, int, str], None]
 
 
 def check_ratings(experiment: Experiment, run: Run, *, offline: bool = False) -> None:
-    """Find what would stop judge or people's ratings before anything is spent.
+    """Find what would stop judge or people's ratings before anything is spent; what people gave is kept.
 
     Raises RatingsError, BackendError, AssetError.
     """
     if judges(experiment):
         _judge_of(experiment, run, offline=offline)[1].close()
     if experiment.ratings is not None:
+        keep_given(run, experiment)
         people(run, experiment)
 
 
@@ -129,10 +131,7 @@ def ratings_for(experiment: Experiment, place: Run, name: str) -> dict[str, Rate
     if judges(experiment):
         found["judge"] = Rated(judge_signature(experiment), judged_values(experiment, place, name))
     if "human" in experiment.metric_names:
-        # People rated the answers of the run itself, not those of further seeds.
-        given = people(place, experiment) if place.whole is None else []
-        kind = "choices" if kind_of(given) == "choice" else "ratings on a scale"
-        found["human"] = Rated(f"people, {kind}", values_of(given).get(name, {}))
+        found["human"] = rated_by_people(place, experiment)[name]
     return found
 
 

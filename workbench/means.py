@@ -11,18 +11,23 @@ from validators.assets import AssetError, resolve_model
 from validators.examples import Example, Message
 from validators.tokens import HuggingFaceTokenizer, TokenizerError, load_hf_tokenizer, load_tokenizer
 
-from .estimates import ModelSize, model_size
+from .forecast import Pace, Workload
 from .models import pick_device, pick_dtype
 from .records import Sample
 from .settings import EchoBackend, HfBackend, OpenAIBackend, ReplayBackend
+from .shapes import ModelSize, model_size
 
 Count = Callable[[Sequence[Message], Sequence[dict[str, Any]]], int]
 Speed = Callable[[str, str], float]
+Measure = Callable[[Path, Workload], Pace | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """One backend as the plan sees it. `speed` is FLOP/s; None where no local model can be measured."""
+    """One backend as the plan sees it. `speed` is FLOP/s; None where no local model can be measured.
+
+    `pace` measures a training of the model in `folder`.
+    """
 
     model: str
     count: Count
@@ -32,6 +37,9 @@ class Means:
     size: ModelSize | None = None
     speed: float | None = None
     dtype: str = "float32"
+    device: str | None = None
+    folder: Path | None = None
+    pace: Measure | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -41,16 +49,17 @@ def means_of(
     base: Path,
     offline: bool,
     speed: Speed,
+    pace: Measure,
 ) -> Means:
     """Look at a backend without a download. What is not here makes counts rough, with a note and its cure."""
     if isinstance(settings, HfBackend):
-        return _local(settings, base, speed)
+        return _local(settings, base, speed, pace)
     if isinstance(settings, OpenAIBackend):
         return _server(settings, offline)
     return Means(settings.model, count_words, exact=True, model_free=True)
 
 
-def _local(settings: HfBackend, base: Path, speed: Speed) -> Means:
+def _local(settings: HfBackend, base: Path, speed: Speed, pace: Measure) -> Means:
     try:
         folder = resolve_model(settings.model, base=base, offline=True)
         tokenizer = load_hf_tokenizer(settings.model, folder)
@@ -62,11 +71,16 @@ def _local(settings: HfBackend, base: Path, speed: Speed) -> Means:
     def count(messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> int:
         return len(tokenizer.prompt_ids(messages, tools=tools))
 
-    known: dict[str, Any] = {"tokenizer": tokenizer, "size": model_size(folder)}
+    known: dict[str, Any] = {
+        "tokenizer": tokenizer,
+        "size": model_size(folder),
+        "folder": folder,
+        "pace": pace,
+    }
     try:
         device = pick_device(settings.device)
         dtype = pick_dtype(settings.dtype, device)
-        known |= {"dtype": dtype, "speed": speed(device, dtype)}
+        known |= {"device": device, "dtype": dtype, "speed": speed(device, dtype)}
     except (AssetError, RuntimeError) as error:
         return Means(settings.model, count, exact=True, **known, notes=(f"no estimate of time: {error}",))
     if known["size"] is None:

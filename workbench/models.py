@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,29 +72,73 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def load_model(folder: Path, device: str, dtype: str) -> Any:
-    """Load a causal language model in eval mode; safetensors only, no code from the folder. Raises AssetError."""
+def load_model(folder: Path, device: str, dtype: str, *, four_bits: bool = False) -> Any:
+    """Load a causal language model in eval mode; safetensors only, no code from the folder. Raises AssetError.
+
+    With `four_bits` its linear layers are packed as NF4 with double quantisation, products are in `dtype`.
+    """
     torch = require("torch", "a local model", "local")
     transformers = require("transformers", "a local model", "local")
     transformers.utils.logging.disable_progress_bar()
+    packed = {"quantization_config": _nf4(dtype), "device_map": {"": device}} if four_bits else {}
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False
+            folder, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False, **packed
         )
     except (OSError, ValueError, KeyError) as error:
         raise AssetError(
             f"{folder} holds no causal language model that transformers can load: {error}"
         ) from error
-    return model.to(device).eval()
+    if four_bits:
+        _keep_packed(model)
+    else:
+        model = model.to(device)
+    return model.eval()
+
+
+def _nf4(dtype: str) -> Any:
+    require("bitsandbytes", "method: qlora", "qlora")
+    torch = require("torch", "method: qlora", "local")
+    transformers = require("transformers", "method: qlora", "local")
+    return transformers.BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
+    )
+
+
+def _keep_packed(model: Any) -> None:
+    """Stop a forward pass without gradients from repacking weights for some CPUs: gradients would be gone."""
+    bitsandbytes = require("bitsandbytes", "method: qlora", "qlora")
+    layers = [m for m in model.modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]
+    if not layers:
+        raise AssetError(
+            f"method: qlora packs linear layers into 4 bits, and {type(model).__name__} has none that can be. "
+            "Use method: lora."
+        )
+    for layer in layers:
+        layer.support_avx512bf16_for_cpu = False
 
 
 def weights_hash(folder: Path) -> str:
-    """sha256 over the weight files and config of a model folder (pinned ones are not read again)."""
+    """sha256 over the weight files and config of a model folder (pinned ones, and unchanged ones, are not read again)."""
     for asset in ASSETS.values():
         if folder.parent == cache_folder() and folder.name.startswith(asset.name):
             return asset.files[0].sha256
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*config.json")])
+    return _digest(tuple((path, (s := path.stat()).st_mtime_ns, s.st_size, s.st_ino) for path in files))
+
+
+@cache
+def _digest(files: tuple[tuple[Path, int, int, int], ...]) -> str:
     digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*config.json")]):
+    for path, *_ in files:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+def revision_of(folder: Path) -> str | None:
+    """The commit of a model that came from the hub, by its place in the hub's cache; None for any other folder."""
+    return folder.name if folder.parent.name == "snapshots" else None

@@ -89,7 +89,7 @@ def money(tuned: Evidence, other: Evidence, experiment: Experiment) -> Money:
     value = None if worth is None else worth.usd_per_unit * _gap(tuned, other, worth.metric)
     if tuned.usd is None or other.usd is None:
         return Money(fixed, training, evaluation, hosting, value_per_month=value)
-    saving = decision.requests_per_month * float(np.mean(other.usd) - np.mean(tuned.usd)) - hosting
+    saving = decision.requests_per_month * (_mean_usd(other) - _mean_usd(tuned)) - hosting
     savings, values = _spread(tuned, other, worth, experiment, hosting)
     paybacks = _payback(fixed, savings + values)
     net = saving + (value or 0.0)
@@ -115,6 +115,45 @@ def surely_cheaper(bills: Iterable[Money]) -> bool:
     return all((bill.cheaper_probability or 0.0) >= SURE for bill in bills)
 
 
+def break_even(
+    tuned: Evidence, other: Evidence, experiment: Experiment, volumes: Iterable[float]
+) -> list[dict[str, float]]:
+    """What tuning has brought by the horizon's end at each volume (requests a month), USD: `net`, and its interval.
+
+    Rows of `volume`, `net`, `low` and `high`; empty where a price is unknown or nothing can be paired.
+    """
+    decision = experiment.decision
+    found = []
+    for volume in volumes:
+        at = decision.model_copy(update={"requests_per_month": volume})
+        tried = experiment.model_copy(update={"decision": at})
+        bill = money(tuned, other, tried)
+        if bill.saving_per_month is None:
+            return []
+        savings, values = _spread(tuned, other, _worth(tuned, other, tried), tried, bill.hosting_per_month)
+        if not len(savings):
+            return []
+        monthly = bill.saving_per_month + (bill.value_per_month or 0.0)
+        ends = np.quantile(savings + values, [decision.alpha / 2, 1 - decision.alpha / 2])
+        net, low, high = (float(decision.horizon_months * m - bill.fixed) for m in (monthly, *ends))
+        found.append({"volume": float(volume), "net": net, "low": low, "high": high})
+    return found
+
+
+def cost_interval(e: Evidence, experiment: Experiment) -> tuple[float, float] | None:
+    """The interval of USD per 1,000 requests, by resampling the samples (or their groups); None without prices."""
+    if e.usd is None:
+        return None
+    return _cost_interval(e, experiment.data.split.seed, experiment.decision.alpha)
+
+
+@lru_cache(maxsize=64)
+def _cost_interval(e: Evidence, seed: int, alpha: float) -> tuple[float, float]:
+    drawn = bootstrap_values([_costs(e)], groups=e.groups, seed=seed)[:, 0]
+    low, high = np.quantile(1000 * drawn[np.isfinite(drawn)], [alpha / 2, 1 - alpha / 2])
+    return float(low), float(high)
+
+
 # -- what is spent once --------------------------------------------------------------------------------
 
 
@@ -130,6 +169,12 @@ def _hosting(tuned: Evidence, decision: Decision) -> float:
     return costs.hosting_usd_per_hour if named else tuned.hosting_usd_per_hour
 
 
+@lru_cache(maxsize=64)
+def _mean_usd(e: Evidence) -> float:
+    return float(np.mean(e.usd or ()))
+
+
+@lru_cache(maxsize=64)
 def _evaluation(tuned: Evidence) -> float:
     """USD of the tuned contender's test answers, seed by seed alike, and of the judge that rated them."""
     scores = tuned.seed_scores or (tuned.scores,)
@@ -160,6 +205,7 @@ def _point(experiment: Experiment) -> float:
     return POINTS.get(experiment.metric(experiment.primary).scale, 1.0)
 
 
+@lru_cache(maxsize=64)
 def _gap(tuned: Evidence, other: Evidence, metric: str) -> float:
     """The difference on the samples that both were scored on, in the metric's own direction."""
     mine, theirs = (pooled_seeds(e.of_seeds(metric)) for e in (tuned, other))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -24,9 +25,16 @@ SHOWN_IN_80 = NormalDist().inv_cdf(0.8)
 def odds_of_best(evidence: Sequence[Evidence], experiment: Experiment) -> dict[str, dict[str, float]]:
     """For each contender the share of common resamples in which it is best, and its mean regret."""
     usable = [e for e in evidence if e.summary.score is not None]
+    higher = experiment.metric(experiment.primary).higher_is_better
+    return _odds(tuple(usable), experiment.data.split.seed, higher)
+
+
+@lru_cache(maxsize=16)
+def _odds(usable: tuple[Evidence, ...], seed: int, higher: bool) -> dict[str, dict[str, float]]:
+    """The same whatever margins and prices are tried."""
     if (
         len(usable) < 2
-        or len({tuple(e.ids) for e in usable}) > 1
+        or any(e.ids != usable[0].ids for e in usable)
         or len({e.rows.signature for e in usable}) > 1
     ):
         return {}
@@ -34,12 +42,10 @@ def odds_of_best(evidence: Sequence[Evidence], experiment: Experiment) -> dict[s
         return {}
     if _groups(usable[0]) == [len(usable[0].ids)]:
         return {}  # every resample would hold the same one group
-    values = bootstrap_values(
-        [e.rows for e in usable], groups=usable[0].groups, seed=experiment.data.split.seed
-    )
+    values = bootstrap_values([e.rows for e in usable], groups=usable[0].groups, seed=seed)
     if not np.isfinite(values).all():
         return {}
-    if not experiment.metric(experiment.primary).higher_is_better:
+    if not higher:
         values = -values
     best = values.max(axis=1, keepdims=True)
     wins = values == best

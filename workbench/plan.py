@@ -9,7 +9,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from metrics import smallest_detectable_effect
@@ -19,9 +20,11 @@ from .amounts import total
 from .data import Division, crossfit, divide, prepare
 from .estimates import measured_speed
 from .experiment import Experiment, settings_hash
-from .means import Means, Speed, means_of
+from .forecast import Pace, Workload
+from .means import Means, Measure, Speed, means_of
 from .odds import PLANNED_DISCORDANT
 from .plan_contender import ContenderPlan, plan_brought, plan_contender
+from .plan_training import measured
 from .records import Sample
 from .settings import Brought, HfBackend, Hosted
 
@@ -106,14 +109,17 @@ def plan(
     *,
     offline: bool = False,
     speed: Speed = measured_speed,
+    pace: Measure = measured,
 ) -> Plan:
     """Plan a run over what `read_files` gives. `speed(device, dtype)` is a matrix product's FLOP/s (measured by default).
+
+    `pace(folder, workload)` is that of a training (a few steps by default).
 
     `usd` holds data and labour too, as the verdict counts them. Raises DataError, PlanError where a budget
     is set and a price is missing, CorpusError where the corpus cannot be read.
     """
     division = divide(experiment, rows, hashes)
-    means = _means(experiment, offline, speed)
+    means = _means(experiment, offline, speed, pace)
     planned = _contenders(experiment, division, means)
     budget, usd = experiment.decision.budget_usd, _usd_of(planned, experiment)
     if budget is not None and usd is None:
@@ -215,7 +221,7 @@ def split_power(experiment: Experiment, samples: int, sizes: Sequence[int] | Non
     )
 
 
-def _means(experiment: Experiment, offline: bool, speed: Speed) -> dict[str, Means]:
+def _means(experiment: Experiment, offline: bool, speed: Speed, pace: Measure) -> dict[str, Means]:
     """How each contender answers, by name; each backend is looked at and each device measured once."""
     backends: dict[str, Means] = {}
     speeds: dict[tuple[str, str], float] = {}
@@ -225,12 +231,21 @@ def _means(experiment: Experiment, offline: bool, speed: Speed) -> dict[str, Mea
             speeds[device, dtype] = speed(device, dtype)
         return speeds[device, dtype]
 
+    paces: dict[tuple[Path, Workload], Pace | None] = {}
+
+    def paced(folder: Path, work: Workload) -> Pace | None:
+        # Another design has other rows, of which a token takes as long.
+        key = folder, replace(work, lengths=(), trained=0)
+        if key not in paces:
+            paces[key] = pace(folder, work)
+        return paces[key]
+
     found = {}
     for settings in (c for c in experiment.contenders if not isinstance(c, Brought)):
         backend = experiment.backend_of(settings)
         key = settings_hash(backend)
         if key not in backends:
-            backends[key] = means_of(backend, base=experiment.folder, offline=offline, speed=once)
+            backends[key] = means_of(backend, base=experiment.folder, offline=offline, speed=once, pace=paced)
         found[settings.name] = backends[key]
     return found
 

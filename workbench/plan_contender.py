@@ -6,23 +6,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from itertools import cycle, islice
 from statistics import fmean
-
-import msgspec
-
-from validators.encoding import encode
-from validators.tokens import TokenizerError
 
 from .backends import cost_usd
 from .choosing import options_of
 from .contenders import is_tuned
 from .data import Dataset, Division
-from .estimates import answering_bytes, seconds_to_answer, seconds_to_train, training_bytes
+from .estimates import answering_bytes, seconds_to_answer
 from .experiment import Experiment
 from .hosted import TrainingBill, training_bill
 from .means import Means
-from .plan_prompts import count_prompts, first_passages, with_passage
+from .plan_prompts import count_prompts
+from .plan_training import TrainingPlan, hours_usd, plan_training
 from .settings import (
     Brought,
     FewShot,
@@ -34,25 +29,6 @@ from .settings import (
     retrieves,
 )
 from .settings import Contender as Settings
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingPlan:
-    """One training, and how many of it; None where the model's tokenizer or size is not here.
-
-    Tokens are over all epochs of one training; `minutes` and `usd` are of all `trainings`: folds times
-    seeds, and a learning curve's smaller ones by their share of the rows.
-    """
-
-    rows: int
-    steps: int | None
-    tokens: int | None = None
-    trained_tokens: int | None = None
-    truncated_rows: int | None = None
-    minutes: float | None = None
-    memory_gb: float | None = None
-    usd: float | None = None
-    trainings: float = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +113,7 @@ def plan_contender(
     if isinstance(backend, HfBackend):
         planned = _on_this_machine(planned, prompts, spared, backend, experiment, means)
     if isinstance(settings, FineTuned) and settings.adapter is None:
-        training = _training(settings, experiment, dataset, means)
+        training = plan_training(settings, experiment, dataset, means)
         planned = replace(planned, training=_times(training, folds * seeds + sum(curve)))
     if isinstance(settings, Hosted):
         bill = _bill(settings, experiment, dataset)
@@ -207,61 +183,7 @@ def _on_this_machine(
     return replace(planned, minutes=seconds / 60, usd=usd)
 
 
-def hours_usd(seconds: float, experiment: Experiment) -> float | None:
-    """USD of local time; None unless the experiment names the hour's price (0 where it is free)."""
-    costs = experiment.decision.costs
-    named = "gpu_usd_per_hour" in costs.model_fields_set
-    return seconds * costs.gpu_usd_per_hour / 3600 if named else None
-
-
 # -- training ----------------------------------------------------------------------------------------
-
-
-def _training(settings: FineTuned, experiment: Experiment, dataset: Dataset, means: Means) -> TrainingPlan:
-    """Rows, steps and tokens as the trainer would see them; time and memory from the model's size."""
-    examples = [dataset.conversations[s.id] for s in dataset.train if s.id in dataset.conversations]
-    if settings.with_ is not None:
-        beside = settings.top_k - 1 if settings.distractors is None else settings.distractors
-        passages = cycle(first_passages(experiment))
-        contexts = ("\n\n".join(islice(passages, 1 + beside)) for _ in examples)
-        examples = [
-            msgspec.structs.replace(e, messages=with_passage(e.messages, context))
-            for e, context in zip(examples, contexts, strict=True)
-        ]
-    steps = max(1, math.ceil(math.ceil(len(examples) / settings.batch_size) * settings.epochs))
-    planned = TrainingPlan(rows=len(examples), steps=steps)
-    if means.tokenizer is None or not examples:
-        return planned
-    encodings = []
-    for example in examples:
-        try:
-            encodings.append(encode(example, means.tokenizer, settings.max_length))
-        except TokenizerError:
-            continue  # the trainer names these rows and stops; the plan counts the others
-    if not encodings:
-        return planned
-    tokens = round(sum(len(e.ids) for e in encodings) * settings.epochs)
-    planned = replace(
-        planned,
-        tokens=tokens,
-        trained_tokens=round(sum(e.trained for e in encodings) * settings.epochs),
-        truncated_rows=sum(e.truncated > 0 for e in encodings),
-    )
-    if means.size is None:
-        return planned
-    memory = training_bytes(
-        means.size,
-        means.dtype,
-        rank=settings.rank,
-        rows=min(settings.batch_size, len(encodings)),
-        longest=max(len(e.ids) for e in encodings),
-        answer=max(_from_first_trained(e.loss_mask) for e in encodings),
-    )
-    planned = replace(planned, memory_gb=memory / 1e9)
-    if means.speed is None:
-        return planned
-    seconds = seconds_to_train(means.size, means.speed, tokens=tokens, steps=steps)
-    return replace(planned, minutes=seconds / 60, usd=hours_usd(seconds, experiment))
 
 
 def _bill(settings: Hosted, experiment: Experiment, dataset: Dataset) -> TrainingBill:
@@ -285,7 +207,3 @@ def _as_training(bill: TrainingBill) -> TrainingPlan:
         trained_tokens=cost.epochs * cost.trained,
         usd=bill.usd,
     )
-
-
-def _from_first_trained(mask: Sequence[int]) -> int:
-    return len(mask) - mask.index(1) if 1 in mask else 0

@@ -9,6 +9,7 @@ from metrics.power import PLANNED_ICC
 from . import card as words
 from .odds import PLANNED_DISCORDANT
 from .plan import Plan, SplitPower
+from .plan_training import TrainingPlan
 
 
 def plan_text(plan: Plan) -> str:
@@ -79,6 +80,21 @@ def _trainings(plan: Plan) -> Iterator[str]:
             f"training  {c.name}: {words.count(t.rows, 'row')}, {steps}{tokens}{cut}{times} · "
             f"{_time(t.minutes)} · {_memory(t.memory_gb)} · {words.usd(t.usd)}"
         )
+        yield from _methods(t)
+
+
+def _methods(training: TrainingPlan) -> Iterator[str]:
+    """One training by each method; the experiment's own is marked."""
+    if not training.methods:
+        return
+    yield f"{'':10}  {'method':<7}{'memory':>10}{'time':>10}{'cost':>10}"
+    for m in training.methods:
+        fits = {True: "fits", False: "does not fit what is free here", None: ""}[m.fits]
+        how = f"{fits}, with {m.sparing}" if m.sparing and m.fits else fits
+        yield (
+            f"{'':10}{'*' if m.chosen else ' '} {m.method:<7}{_memory(m.memory_gb):>10}{_time(m.minutes):>10}"
+            f"{words.usd(m.usd):>10}  {how}"
+        ).rstrip()
 
 
 def _designs(plan: Plan) -> Iterator[str]:

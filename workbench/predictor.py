@@ -44,7 +44,7 @@ class Winner:
     def of(cls, folder: Path, contender: str | None, experiment_path: Path | None, offline: bool) -> Winner:
         """Find the contender (default: the verdict's choice). Raises PredictError, RunError."""
         run = Run.open(folder)
-        experiment = _experiment(run, experiment_path)
+        experiment = experiment_of(run, experiment_path)
         name = contender or _choice(run)
         settings = next((c for c in experiment.contenders if c.name == name), None)
         if settings is None:
@@ -145,7 +145,7 @@ def _to_file(winner: Winner, samples: Sequence[Sample], out: Path, step: Step) -
     return len(samples) - errors, errors
 
 
-def _experiment(run: Run, path: Path | None) -> Experiment:
+def experiment_of(run: Run, path: Path | None) -> Experiment:
     """The experiment as it was run: the copy in the folder, its paths read from the original's place."""
     text = run.experiment_text()
     if text is None:

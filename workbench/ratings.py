@@ -14,7 +14,7 @@ each count. Ratings on a scale and choices do not average: an experiment has one
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, Final, Literal, cast
 
@@ -25,52 +25,73 @@ from validators.suggest import did_you_mean
 
 from .experiment import Experiment, settings_hash
 from .records import Rating, Sample
-from .runs import Run
+from .runs import Run, RunError
 
 Ratings = dict[str, dict[str, list[float]]]
 """Contender → sample id → one value a rater, 0–1."""
 Choices = dict[tuple[str, str, str], list[float]]
 """(sample id, a, b) → one value a rater: 1 where a is better, 0.5 for a tie; both directions are there."""
+Said = Mapping[tuple[str, str], str | None]
+"""(contender, sample id) → the answer."""
 
 SCALES: Final[dict[str, tuple[float, float]]] = {"0-1": (0.0, 1.0), "1-5": (1.0, 5.0), "1-10": (1.0, 10.0)}
 WINS: Final[dict[str, float]] = {"a": 1.0, "tie": 0.5, "b": 0.0}
 SHOWN_FAULTS = 20
 
 
-class RatingsError(ValueError):
+class RatingsError(RunError):
     """Ratings that cannot be used; the message names each place, fault and cure."""
 
 
-def rate(run: Run, rating: Rating) -> None:
-    """Keep one person's rating in the run folder, with a mark of the answers that were rated.
+def rate(run: Run, *ratings: Rating, said: Said | None = None) -> None:
+    """Keep ratings in the run folder, each with a mark of the answers that were rated.
 
-    Where an answer changes later, the mark no longer fits and the rating no longer counts.
+    Where an answer changes later, the mark no longer fits and the rating no longer counts. `said` are the
+    answers that the rater saw, where the caller has them at hand; else they are read.
     """
-    run.append_rating(msgspec.structs.replace(rating, answers=_mark(_said(run, _about(rating)), rating)))
+    seen = said if said is not None else _said(run, {name for r in ratings for name in about(r)})
+    run.append_ratings(msgspec.structs.replace(r, answers=_mark(seen, r)) for r in ratings)
 
 
-def people(run: Run, experiment: Experiment) -> list[Rating]:
+def people(run: Run, experiment: Experiment, said: Said | None = None) -> list[Rating]:
     """All ratings that count now, by sample id: of the file first, then the folder's own.
 
-    Raises RatingsError for faults of the file (all at once), and where scales and choices are mixed.
+    Beside the run folder's copy of the experiment stands a copy of the file's ratings. `said` are the answers
+    to what was rated, where the caller has them at hand. Raises RatingsError for faults of the file (all at
+    once), and where scales and choices are mixed.
     """
     names = [c.name for c in experiment.contenders]
-    given = _from_file(experiment, run.samples(), names) if experiment.ratings else []
-    own = [r for r in run.ratings() if _about(r) <= set(names)]
-    said = _said(run, {name for r in own for name in _about(r)})
-    own = [r for r in own if r.answers in (None, _mark(said, r))]
-    latest: dict[object, Rating] = {}
-    for number, rating in enumerate([*given, *own]):
-        rater = rating.rater if rating.rater else number
-        latest.pop((rater, rating.id, *sorted(_about(rating))), None)
-        latest[(rater, rating.id, *sorted(_about(rating)))] = rating
-    kept = list(latest.values())
+    own = [r for r in run.ratings() if about(r) <= set(names)]
+    seen = said if said is not None else _said(run, {name for r in own for name in about(r)})
+    own = unchanged(own, seen)
+    kept = latest([*_given(run, experiment, names), *own])
     if len({r.winner is None for r in kept}) > 1:
         raise RatingsError(
             f"{experiment.ratings or 'ratings.jsonl'} and the run folder's ratings.jsonl hold ratings on a scale "
             "and choices between two answers; they do not average. Keep one kind."
         )
     return kept
+
+
+def unchanged(ratings: Iterable[Rating], said: Said) -> list[Rating]:
+    """The ratings of answers that still say what was rated."""
+    return [r for r in ratings if r.answers in (None, _mark(said, r))]
+
+
+def latest(ratings: Iterable[Rating]) -> list[Rating]:
+    """The last word of each rater on each answer or pair, in the order given; what was taken back is gone."""
+    found: dict[object, Rating] = {}
+    for number, rating in enumerate(ratings):
+        key = (rating.rater or number, rating.id, *sorted(about(rating)))
+        found.pop(key, None)
+        if not rating.withdrawn:
+            found[key] = rating
+    return list(found.values())
+
+
+def keep_given(run: Run, experiment: Experiment) -> None:
+    """Copy what the experiment's ratings file holds into the run folder. Raises RatingsError."""
+    run.write_given_ratings(_given(run, experiment, [c.name for c in experiment.contenders]))
 
 
 def ratings_of(run: Run, experiment: Experiment) -> Ratings:
@@ -119,20 +140,35 @@ def kind_of(ratings: Sequence[Rating]) -> Literal["scale", "choice"]:
     return "choice" if any(r.winner is not None for r in ratings) else "scale"
 
 
-def _about(rating: Rating) -> set[str]:
+def about(rating: Rating) -> set[str]:
+    """The contenders whose answers were rated."""
     return {name for name in (rating.contender, rating.a, rating.b) if name is not None}
 
 
-def _said(run: Run, names: set[str]) -> dict[tuple[str, str], str | None]:
+def _said(run: Run, names: set[str]) -> Said:
     """What each contender answered to each sample."""
     return {(name, p.id): p.prediction for name in names for p in run.predictions(name)}
 
 
-def _mark(said: Mapping[tuple[str, str], str | None], rating: Rating) -> str:
-    return settings_hash([(name, said.get((name, rating.id))) for name in sorted(_about(rating))])[:12]
+def _mark(said: Said, rating: Rating) -> str:
+    return settings_hash([(name, said.get((name, rating.id))) for name in sorted(about(rating))])[:12]
 
 
 # -- the file ------------------------------------------------------------------------------------------
+
+
+def _given(run: Run, experiment: Experiment, names: Sequence[str]) -> list[Rating]:
+    if experiment.ratings is None:
+        return []
+    if experiment.folder == run.folder:
+        given = run.given_ratings()
+        if given is None:
+            raise RatingsError(
+                f"{run.folder} does not hold what {experiment.ratings} said. Run the experiment again; nothing is "
+                "asked twice."
+            )
+        return [r for r in given if about(r) <= set(names)]
+    return _from_file(experiment, run.samples(), names)
 
 
 def _from_file(experiment: Experiment, samples: Sequence[Sample], names: Sequence[str]) -> list[Rating]:

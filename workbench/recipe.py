@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_seri
 Method = Literal["lora", "qlora", "full"]
 Schedule = Literal["cosine", "linear", "constant"]
 Switch = Literal["auto", "on", "off"]
+StopOn = Literal["dev_loss", "primary"]
 
 # Of an adapter: one that is trained further has its own, and a model that is trained whole has none.
 _ADAPTER = ("rank", "alpha", "dropout", "dora", "rslora", "target_modules", "modules_to_save")
@@ -17,6 +18,7 @@ _LATER = (
     *("continue_from", "dropout", "dora", "rslora", "target_modules", "modules_to_save"),
     *("schedule", "warmup_ratio", "weight_decay", "patience"),
     *("gradient_accumulation", "gradient_checkpointing", "packing"),
+    *("stop_on", "loss", "allow_code"),
 )
 
 
@@ -51,7 +53,13 @@ class Recipe(BaseModel):
     packing: Switch = "auto"
     """Rows side by side in one sequence, without padding; never where the model lets them see each other."""
     patience: Annotated[int, Field(gt=0)] | None = None
-    """Epochs without a lower dev loss after which training ends."""
+    """Epochs without a better `stop_on` after which training ends."""
+    stop_on: StopOn = "dev_loss"
+    """What makes an epoch the best: the loss on dev, or the primary metric, for which dev is answered each epoch."""
+    loss: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")] | None = None
+    """A loss of one's own instead of cross-entropy, as `package.module:function` (training/own_loss.py)."""
+    allow_code: bool = False
+    """Said beside `loss`: the function is code that runs inside the training."""
 
     @model_validator(mode="before")
     @classmethod
@@ -71,6 +79,15 @@ class Recipe(BaseModel):
         if self.continue_from is not None and given:
             raise ValueError(
                 f"continue_from goes on with the adapter's own settings: leave out {', '.join(given)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _code_is_allowed(self) -> Recipe:
+        if self.loss is not None and not self.allow_code:
+            raise ValueError(
+                f"loss: {self.loss} is code that would run inside the training: write allow_code: true beside it "
+                "if you trust it"
             )
         return self
 

@@ -15,6 +15,7 @@ SCHEMAS = {
     "splits": "workbench.splits/1",
     "contender": "workbench.contender/1",
     "job": "workbench.job/1",
+    "first-batch": "workbench.batch/1",
     "scores": "workbench.scores/1",
     "comparison": "workbench.comparisons/1",
     "verdict": "workbench.verdict/1",
@@ -23,8 +24,17 @@ SCHEMAS = {
 NEEDED = {
     "contender": ("name", "kind", "tuned", "backend", "settings", "status"),
     "job": ("key", "mark", "model", "status", "train"),
+    "first-batch": ("tokenizer", "batching", "sequences"),
     "scores": ("ids", "groups", "metrics", "operations"),
 }
+
+
+class RowLength(msgspec.Struct, frozen=True, kw_only=True):
+    """A training row as the model counts it: the line it begins in, its tokens, and where trained ones stand."""
+
+    line: int
+    tokens: int
+    trained: tuple[tuple[int, int], ...]
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,6 +166,8 @@ class Rating(msgspec.Struct, frozen=True, kw_only=True):
     rater: str | None = None
     time: str | None = None
     answers: str | None = None
+    withdrawn: bool | None = None
+    """True takes the rater's earlier rating of the same answers back."""
 
 
 class ContenderSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -265,6 +277,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     flips: tuple[str, ...]
     caveats: tuple[str, ...]
     next: str
+    export: str | None = None
+    """The command that ships the tuned choice, where its weights are here."""
     exploratory: bool = False
     harm: Harm | None = None
     forecast: Forecast | None = None

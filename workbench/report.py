@@ -13,6 +13,8 @@ from typing import Any
 from validators.redaction import Placeholders
 
 from . import card as words
+from .charts_money import cost_quality_chart
+from .checkup import examine
 from .document import (
     Beside,
     Block,
@@ -176,7 +178,7 @@ def _cost(
     if primary is not None and not measured_apart(scores, primary):
         higher = higher_is_better(scores, primary, verdict)
         points = (
-            lambda c: c.cost_quality_chart(contenders, primary, higher_is_better=higher),
+            lambda _: cost_quality_chart(contenders, primary, higher_is_better=higher),
             f"Score against cost: better and cheaper lies {'up' if higher else 'down'} and to the left.",
         )
         beside += figures(points)
@@ -201,6 +203,8 @@ def _training(run: Run) -> Iterator[Block]:
             beside.append(Table((name, ""), tuple(_trained(training, log))))
         if beside:
             yield Beside(tuple(beside))
+        for symptom in examine(log, run.contender(name)):
+            yield Text(f"{name}: {symptom}", "warning")
 
 
 def _trained(training: dict[str, Any], log: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:

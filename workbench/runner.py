@@ -6,8 +6,9 @@ cheap stages are done again (they give the same bytes), contenders keep every fi
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from validators import estimate_cost, lint
@@ -37,9 +38,10 @@ from .gates import blocking, is_leak
 from .hosted import Purse
 from .inference import inference
 from .judging import check_ratings, judge_dev, judge_run, ratings_for
+from .lengths import measure
 from .logbook import begin, end, without_places
 from .personal_data import check_leaving
-from .records import Verdict
+from .records import RowLength, Verdict
 from .report import write_report
 from .runs import Run
 from .scoring import check_metrics, retrieved_by, score_contender
@@ -57,29 +59,38 @@ def run(session: Session, *, only: Sequence[str] = (), fresh: bool = False) -> t
     then says status "error".
     """
     folder = session.folder
-    checked, division = _examine(session)
+    checked, division = examine(session)
     if division is not None and (told := check_leaving(session.experiment, division, only)):
         session.report.stage("personal data", told)
     with folder.lock():
         if fresh:
             check_forgettable(folder, only)
-        with open_answers(session.experiment, folder) as answers:
-            begin(session, folder, checked, answers)
-            try:
-                verdict = _stages(session, folder, checked, division, only, fresh, answers)
-            except KeyboardInterrupt:
-                end(session, folder, "cancelled", "interrupted")
-                leave_running(folder)
-                raise
-            except Exception as error:
-                end(session, folder, "error", str(error))
-                raise
-            end(session, folder, "success", None)
-            write_report(folder)
+        with recorded(session, folder, checked) as answers:
+            verdict = _stages(session, folder, checked, division, only, fresh, answers)
+        write_report(folder)
     return folder, verdict
 
 
-def _forget(folder: Run, only: Sequence[str], answers: Answers | None) -> None:
+@contextlib.contextmanager
+def recorded(
+    session: Session, folder: Run, checked: LintReport, status: str = "success"
+) -> Iterator[Answers | None]:
+    """Keep run.json true while a run goes on: how it began, and its `status` or what ended it."""
+    with open_answers(session.experiment, folder) as answers:
+        begin(session, folder, checked, answers)
+        try:
+            yield answers
+        except KeyboardInterrupt:
+            end(session, folder, "cancelled", "interrupted")
+            leave_running(folder)
+            raise
+        except Exception as error:
+            end(session, folder, "error", str(error))
+            raise
+        end(session, folder, status, None)
+
+
+def forget(folder: Run, only: Sequence[str], answers: Answers | None) -> None:
     """Remove these contenders (all, where none is named), of further seeds and folds too; kept answers are passed over."""
     if answers is not None:
         answers.start_over(folder)
@@ -89,7 +100,7 @@ def _forget(folder: Run, only: Sequence[str], answers: Answers | None) -> None:
                 place.remove_contender(name)
 
 
-def _examine(session: Session) -> tuple[LintReport, Division | None]:
+def examine(session: Session) -> tuple[LintReport, Division | None]:
     """Lint and split; no division where errors would make the scores meaningless."""
     session.report.stage("lint")
     checked = _lint(session)
@@ -118,7 +129,7 @@ def _stages(
         return _conclude(session, folder)
     lay_out(folder, division)
     report.stage("cost")
-    folder.write_cost(_cost(session, division.fits[0]))
+    count_tokens(session, folder, division.fits[0])
     _play(session, folder, division, only, fresh, answers)
     if "judge" in experiment.metric_names:
         report.stage("judge")
@@ -164,7 +175,7 @@ def _play(
             check(settings, contest)
         check_ratings(experiment, folder, offline=session.offline)
         if fresh:
-            _forget(folder, only, answers)
+            forget(folder, only, answers)
         permit(experiment, folder, division, chosen, purse, most=session.most_usd, ask=session.ask)
         for settings in chosen:
             play(settings, contest, folder, division, report.stage)
@@ -197,30 +208,35 @@ def _lint(session: Session) -> LintReport:
     )
 
 
-def _cost(session: Session, dataset: Dataset) -> dict[str, Any]:
-    """Count the training tokens for the model that is (or could be) tuned."""
+def count_tokens(session: Session, folder: Run, dataset: Dataset) -> None:
+    """Count the training tokens for the model that is (or could be) tuned, in all and row by row."""
     experiment = session.experiment
     trained = (c for c in experiment.contenders if isinstance(c, FineTuned | Hosted))
     tuned = next(trained, experiment.contenders[0])
     model = experiment.backend_of(tuned).model
     examples = [dataset.conversations[s.id] for s in dataset.train if s.id in dataset.conversations]
+    lengths: list[RowLength] = []
     try:
-        return estimate_cost(
+        tokenizer = load_tokenizer(model, base=experiment.folder, offline=session.offline)
+        cost = estimate_cost(
             examples,
             model,
             epochs=_epochs(tuned),
             max_length=tuned.max_length if isinstance(tuned, FineTuned) else None,
-            tokenizer=load_tokenizer(model, base=experiment.folder, offline=session.offline),
+            tokenizer=tokenizer,
             today=session.today,
         ).as_dict()
+        lengths = measure(examples, tokenizer)
     except (AssetError, ValueError) as error:
-        return {
+        cost = {
             "model": model,
             "examples": len(examples),
             "tokens": None,
             "usd": None,
             "reason": without_places(str(error), session),
         }
+    folder.write_cost(cost)
+    folder.write_lengths(lengths)
 
 
 def _epochs(tuned: Contender) -> int | Literal["auto"]:

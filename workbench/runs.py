@@ -15,6 +15,7 @@ import msgspec
 
 from .files import (
     Appender,
+    StoredRows,
     append_shared,
     locked,
     open_appender,
@@ -25,7 +26,18 @@ from .files import (
     write_rows,
 )
 from .files import RunError as RunError
-from .records import NEEDED, SCHEMAS, Judgement, Payment, Prediction, Prompt, Rating, Sample, Verdict
+from .records import (
+    NEEDED,
+    SCHEMAS,
+    Judgement,
+    Payment,
+    Prediction,
+    Prompt,
+    Rating,
+    RowLength,
+    Sample,
+    Verdict,
+)
 
 T = TypeVar("T")
 
@@ -63,7 +75,7 @@ class Run:
 
     def part(self, kind: PartKind, name: str) -> Run:
         """A run within this run: contenders of the same names, fitted on other rows or from another seed."""
-        return Run(self.folder / kind / name, self.whole or self.folder)
+        return type(self)(self.folder / kind / name, self.whole or self.folder)
 
     def parts(self) -> Iterator[Run]:
         """Every part that has begun, parts of parts too."""
@@ -142,6 +154,14 @@ class Run:
         """Write cost.json."""
         self._write_json("cost.json", "cost", cost)
 
+    def lengths(self) -> list[RowLength]:
+        """Training rows as the model counts them: all, or evenly spaced ones of many."""
+        return list(self._read_rows("lengths.jsonl", RowLength))
+
+    def write_lengths(self, rows: Iterable[RowLength]) -> None:
+        """Write lengths.jsonl."""
+        self._write_rows("lengths.jsonl", rows)
+
     def splits(self) -> dict[str, list[str]] | None:
         """Sample ids by split: train, dev, test."""
         stored = self._read_json("splits.json", "splits")
@@ -150,6 +170,10 @@ class Run:
     def samples(self) -> list[Sample]:
         """The test samples, in order."""
         return list(self._read_rows("samples.jsonl", Sample))
+
+    def stored_samples(self) -> StoredRows[Sample]:
+        """The test samples by number, each read when it is asked for."""
+        return self._stored("samples.jsonl", Sample)
 
     def folds(self) -> list[list[str]]:
         """Sample ids of each fold, in order; none where one split was tested."""
@@ -185,6 +209,10 @@ class Run:
         """Where training keeps its checkpoints until it is done."""
         return self.contender_folder(name) / "checkpoints"
 
+    def tracker_folder(self, name: str, tracker: str) -> Path:
+        """Where a tracker (tensorboard, wandb) writes the training of a contender."""
+        return self.contender_folder(name) / tracker
+
     def index_folder(self) -> Path:
         """Where retrieval keeps vectors: beside the run folders, so that every run finds them."""
         return (self.whole or self.folder).parent / ".retrieval"
@@ -216,9 +244,20 @@ class Run:
         with contextlib.suppress(OSError):
             folder.rmdir()
 
+    def remove_answers(self, name: str) -> None:
+        """Forget what a contender was asked and answered; what was trained, and judgements, stay."""
+        folder = self.contender_folder(name)
+        for file in ("prompts.jsonl", "scores.json", *_PREDICTIONS.values()):
+            (folder / file).unlink(missing_ok=True)
+        shutil.rmtree(folder / "options", ignore_errors=True)
+
     def prompts(self, name: str) -> list[Prompt]:
         """What the contender sent for each test sample."""
         return list(self._read_rows(self._of(name, "prompts.jsonl"), Prompt))
+
+    def stored_prompts(self, name: str) -> StoredRows[Prompt]:
+        """What the contender sent, by number, each read when it is asked for."""
+        return self._stored(self._of(name, "prompts.jsonl"), Prompt)
 
     def write_prompts(self, name: str, prompts: Iterable[Prompt]) -> None:
         """Write the prompts before any is sent."""
@@ -227,6 +266,10 @@ class Run:
     def predictions(self, name: str, split: str = "test") -> list[Prediction]:
         """The contender's answers so far; of the dev split (or `options/0`, …) where a choice was made there."""
         return list(self._read_rows(self._of(name, _predictions(split)), Prediction))
+
+    def stored_predictions(self, name: str) -> StoredRows[Prediction]:
+        """The contender's answers so far by number, each read when it is asked for."""
+        return self._stored(self._of(name, _predictions("test")), Prediction)
 
     def answered(self, name: str) -> list[str]:
         """The splits that the contender has answers of, the options that were tried on dev among them."""
@@ -279,19 +322,37 @@ class Run:
         """Append to the training log."""
         return open_appender(self.folder / self._of(name, "train.jsonl"))
 
+    def first_batch(self, name: str) -> dict[str, Any] | None:
+        """first-batch.json: how the first rows were trained on, as text with its trained parts marked."""
+        return self._read_json(self._of(name, "first-batch.json"), "first-batch")
+
+    def write_first_batch(self, name: str, batch: dict[str, Any]) -> None:
+        """Write first-batch.json."""
+        self._write_json(self._of(name, "first-batch.json"), "first-batch", batch)
+
     # -- people ----------------------------------------------------------------------------------
 
     def ratings(self) -> list[Rating]:
         """People's ratings made on this folder (in the app), in the order they were given."""
         return list(self._read_rows("ratings.jsonl", Rating))
 
-    def append_rating(self, rating: Rating) -> None:
-        """Add one rating to ratings.jsonl as a whole line; several processes may do so at once.
+    def append_ratings(self, ratings: Iterable[Rating]) -> None:
+        """Add ratings to ratings.jsonl as whole lines; several processes may do so at once.
 
         A row is `{id, contender, rating, rater, time}` (0–1) or `{id, a, b, winner, rater, time}`
-        (`a`, `b` or `tie`); `id` is a sample's, `time` ISO 8601. A rater's later row replaces the earlier.
+        (`a`, `b` or `tie`); `id` is a sample's, `time` ISO 8601. A rater's later row replaces the earlier;
+        with `withdrawn` it takes it back.
         """
-        append_shared(self.folder / "ratings.jsonl", rating)
+        append_shared(self.folder / "ratings.jsonl", ratings)
+
+    def given_ratings(self) -> list[Rating] | None:
+        """The ratings of the file that the experiment named when it was run last; None where none was kept."""
+        kept = (self.folder / "given-ratings.jsonl").exists()
+        return list(self._read_rows("given-ratings.jsonl", Rating)) if kept else None
+
+    def write_given_ratings(self, ratings: Iterable[Rating]) -> None:
+        """Keep what the experiment's ratings file held: the folder outlives the file."""
+        self._write_rows("given-ratings.jsonl", ratings)
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -337,7 +398,7 @@ class Run:
             # A leading dot marks the temporary file of a write that was killed.
             if name == "run.json" or path.name.startswith(".") or name.startswith("index/"):
                 continue
-            if "/adapter/" in name or "/checkpoints/" in name:
+            if _NO_RECORD.search(name):
                 continue
             blob = path.read_bytes()
             rows = blob.count(b"\n") if path.suffix == ".jsonl" else None
@@ -363,11 +424,16 @@ class Run:
     def _read_rows(self, name: str, row_type: type[T]) -> Iterator[T]:
         return read_rows(self.folder / name, row_type)
 
+    def _stored(self, name: str, row_type: type[T]) -> StoredRows[T]:
+        return StoredRows.of(self.folder / name, row_type)
+
     def _write_rows(self, name: str, rows: Iterable[Any]) -> None:
         write_rows(self.folder / name, rows)
 
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+# What a contender keeps beside its records: weights, and what trackers write.
+_NO_RECORD = re.compile(r"(?:^|/)contenders/[^/]+/(?:adapter|model|checkpoints|tensorboard|wandb)/")
 _JOB = "job.json"
 
 

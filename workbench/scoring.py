@@ -73,9 +73,7 @@ def score_contender(
             rows = _ranked(of, predictions, retrieved or Retrieved({}, {}), experiment.options_of(metric))
         else:
             rows = measured(metric, predictions, experiment, tokenizer=tokenizer)
-        stored = score_rows(of, rows, groups=groups, seed=experiment.data.split.seed).as_dict()
-        stored |= {"scale": of.scale, "columns": list(rows.columns), "rows": _stored_rows(rows)}
-        scored[metric] = stored
+        scored[metric] = _stored(of, rows, groups, experiment.data.split.seed)
     return {
         "contender": name,
         "ids": [p.id for p in predictions],
@@ -84,6 +82,19 @@ def score_contender(
         "operations": operations(predictions),
         **({"confusion": table} if (table := _confusion(predictions, experiment)) else {}),
     }
+
+
+def score_rated(
+    metric: Metric, predictions: Sequence[Prediction], rated: Rated, *, seed: int
+) -> dict[str, Any]:
+    """A metric that is measured by ratings as scores.json holds it."""
+    rows = _rated(metric, predictions, rated)
+    return _stored(metric, rows, [p.group for p in predictions], seed)
+
+
+def _stored(metric: Metric, rows: Rows, groups: Sequence[str | None], seed: int) -> dict[str, Any]:
+    score = score_rows(metric, rows, groups=groups, seed=seed).as_dict()
+    return score | {"scale": metric.scale, "columns": list(rows.columns), "rows": _stored_rows(rows)}
 
 
 def _confusion(predictions: Sequence[Prediction], experiment: Experiment) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from .experiment_file import guess
 from .settings import USD, Name, Part, plain_address
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Tracker = Literal["tensorboard", "wandb"]
 
 
 class Columns(Part):
@@ -94,6 +95,8 @@ class EmbeddingEndpoint(Part):
     base_url: str | None = None
     model: str
     api_key_env: str = "OPENAI_API_KEY"
+    price: USD | None = None
+    """USD per million tokens."""
 
     @field_validator("base_url")
     @classmethod
@@ -215,6 +218,13 @@ class LearningCurve(Part):
         if list(fractions) != sorted(set(fractions)) or fractions[-1] != 1.0:
             raise ValueError("fractions rise, none twice, and end in 1.0 (the whole training split)")
         return fractions
+
+
+class Launch(Part):
+    """How trainings here are run."""
+
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes on this machine that share each training step, a GPU each where there are some."""
 
 
 class Costs(Part):

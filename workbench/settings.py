@@ -192,7 +192,7 @@ class Rag(Prompted):
     examples: Options[Annotated[int, Field(ge=0, le=64)]] = 0
     context: Literal["retrieved", "oracle", "none"] = "retrieved"
     """oracle shows the documents that answer (data.sources), none shows nothing: neither is a contender to win."""
-    no_answer: str | None = None
+    no_answer: Annotated[str, Field(min_length=1)] | None = None
     """What to say where the passages hold no answer."""
     citations: bool = False
     """Number the passages and ask which ones were used; the numbers are taken out of the answer."""
@@ -216,7 +216,7 @@ class FineTuned(_Contender, Recipe):
     retriever: Retriever = "hybrid"
     distractors: Annotated[int, Field(ge=0, le=50)] | None = None
     """Retrieved passages beside the right one in a training row; top_k − 1 where not given."""
-    no_answer: str | None = None
+    no_answer: Annotated[str, Field(min_length=1)] | None = None
     citations: bool = False
 
     @model_validator(mode="after")

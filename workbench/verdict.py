@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
-from .advice import flips, next_step
+from .advice import export_step, flips, next_step
 from .caveats import caveats
 from .curve import forecast_of
 from .evidence import Evidence, best_first, compare, gather, on_dev
 from .experiment import Experiment
 from .gates import Gate, decision_day, first_closed_gate, retired
 from .harm import harm_of
+from .human import HUMAN
 from .money import Money, money
 from .odds import odds_of_best, smallest_effect
 from .records import Verdict
@@ -25,10 +26,12 @@ from .sections import Decision
 from .table import Facts, Finding, judge
 
 
-def decide(run: Run, *, decision: Decision | None = None, today: date) -> Verdict:
+def decide(
+    run: Run, *, decision: Decision | None = None, today: date, evidence: Sequence[Evidence] | None = None
+) -> Verdict:
     """Reach the verdict of a run from its files; `decision` replaces the margins and prices it ran with.
 
-    Settings that differ from those on record before the first answer make the verdict exploratory.
+    `evidence` is what `gather` found under the same price of the machine's hour, where it is at hand. Settings that differ from those on record before the first answer make the verdict exploratory.
     Raises RunError where the folder holds no experiment.
     """
     text = run.experiment_text()
@@ -37,7 +40,7 @@ def decide(run: Run, *, decision: Decision | None = None, today: date) -> Verdic
     experiment = Experiment.parse(text, path=run.folder / "experiment.yaml")
     if decision is not None:
         experiment = experiment.model_copy(update={"decision": decision})
-    evidence = gather(run, experiment)
+    evidence = gather(run, experiment) if evidence is None else evidence
     when = decision_day(experiment.decision, today)
     tuned, others = _sides(evidence, experiment, when)
     gate = first_closed_gate(run, experiment, evidence, tuned, others, today)
@@ -46,6 +49,16 @@ def decide(run: Run, *, decision: Decision | None = None, today: date) -> Verdic
         return _verdict(run, experiment, evidence, (tuned, others), judge(facts), facts, when)
     finding = _closed(gate, run, experiment, others)
     return _verdict(run, experiment, evidence, (tuned, others), finding, None, when)
+
+
+def standing(run: Run, *, today: date) -> Verdict | None:
+    """The verdict on file; reached again where people decide and have rated answers in the folder.
+
+    None where there is none yet. Raises RatingsError and RunError.
+    """
+    stored = run.verdict()
+    decided_anew = stored is not None and stored.metric == HUMAN.name and run.ratings()
+    return decide(run, today=today) if decided_anew else stored
 
 
 def _facts(run: Run, experiment: Experiment, tuned: Evidence, others: Sequence[Evidence]) -> Facts:
@@ -148,6 +161,7 @@ def _verdict(
         flips=flips(facts, finding) if facts else (),
         caveats=caveats(run, experiment, evidence, racing),
         next=next_step(run, experiment, finding, evidence),
+        export=export_step(run, experiment, finding),
         exploratory=is_exploratory(run, experiment),
         harm=harm_of(run, experiment, tuned, others) if facts and tuned else None,
         forecast=facts.forecast if facts else None,

@@ -1,37 +1,72 @@
-"""Data: what lint found, how the samples were divided, what training on them costs."""
+"""Data: what lint found and where, how long rows are, how they were divided, what training on them costs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
-from apps.partial import missing
-from apps.picker import chosen
-from apps.words import literal, tiles
+from apps.finding_list import finding_list
+from apps.limit import limit
+from apps.partial import missing, no_runs
+from apps.picker import chosen, root
+from apps.source_rows import Marked, Source, marked, source_of
+from apps.uploads import MOST_MB, TYPES, Upload, laid_out, safe_name
+from apps.words import literal, table, tiles
+from validators.linter import lint
+from validators.reading import DataError
 from workbench.card import count, usd
 from workbench.runs import Run
 
-SIGNS = {"error": "✗ error", "warning": "▲ warning", "info": "● info"}
-_ORDER = list(SIGNS)
+# Findings of an uploaded file that are listed; the rest is counted.
+_MOST_FINDINGS = 1000
+# Rules that compare rows with one another.
+_COMPARING = "DUP"
 
 
-def show(run: Run) -> None:
-    """Draw the page."""
-    st.title("Data", anchor=False)
-    lint = run.lint()
-    if lint is None:
+def show(run: Run | None) -> None:
+    """Draw the page; without a run only a file can be checked."""
+    if run is None:
+        no_runs(str(root()))
+    else:
+        st.title("Data", anchor=False)
+        _run(run)
+    st.subheader("Check a file", anchor=False)
+    _check_file()
+
+
+def _run(run: Run) -> None:
+    report, cost, splits = run.lint(), run.cost(), run.splits()
+    if report is None:
         missing(run, "lint report")
         return
-    _numbers(lint, run.splits(), len(run.folds()), run.cost())
+    _numbers(report, splits, len(run.folds()), cost)
+    findings = run.findings()
     st.subheader("Findings", anchor=False)
-    _findings(run.findings(), lint["summary"])
-    with st.expander("Files"):
-        _files(lint["files"])
-    if (cost := run.cost()) is not None:
+    if findings:
+        finding_list(findings, lambda f: _row_of(run, f), "run", report["summary"].get("omitted", 0))
+    else:
+        st.success("Lint found nothing to complain about.")
+    st.subheader("Duplicates and leaks", anchor=False)
+    _alike(findings, report["files"])
+    st.subheader("Lengths", anchor=False)
+    limit(run, cost)
+    if splits is not None:
+        st.subheader("Splits", anchor=False)
+        _splits(run, splits)
+    if cost is not None:
         st.subheader("Cost of training", anchor=False)
         _cost(cost)
+    with st.expander("Files"):
+        _files(report["files"])
+
+
+def _row_of(run: Run, finding: Mapping[str, Any]) -> Marked | None:
+    source = source_of(run, finding["path"])
+    if source is None:
+        return None
+    return marked(source, finding["line"], finding.get("column"), finding.get("where"))
 
 
 def _numbers(
@@ -66,59 +101,56 @@ def _numbers(
     tiles(facts)
 
 
-def _findings(findings: list[dict[str, Any]], summary: Mapping[str, Any]) -> None:
-    if not findings:
-        st.success("Lint found nothing to complain about.")
+def _alike(findings: Sequence[Mapping[str, Any]], files: Sequence[Mapping[str, Any]]) -> None:
+    """What stands twice, within a split or across: the second inflates every score."""
+    alike = [f for f in findings if f["code"].startswith(_COMPARING)]
+    if not alike:
+        compared = all(file["distinct"] is not None for file in files)
+        st.text(
+            "No row stands twice, within a split or across."
+            if compared
+            else "Rows were not compared with one another."
+        )
         return
-    rules: dict[str, list[dict[str, Any]]] = {}
-    for finding in findings:
-        rules.setdefault(finding["code"], []).append(finding)
-    ordered = sorted(
-        rules, key=lambda code: (_ORDER.index(rules[code][0]["severity"]), -len(rules[code]), code)
-    )
-    table = [
-        {
-            "severity": SIGNS[rules[code][0]["severity"]],
-            "code": code,
-            "rule": rules[code][0]["name"],
-            "rows": len(rules[code]),
-            "what to do": rules[code][0]["help"],
-        }
-        for code in ordered
-    ]
-    st.dataframe(
-        table, hide_index=True, column_config={"what to do": st.column_config.TextColumn(width="large")}
-    )
-    code = st.selectbox(
-        "Rows of", ordered, format_func=lambda c: f"{c} {rules[c][0]['name']} ({len(rules[c])})"
-    )
-    _rows(rules[code])
-    if summary.get("omitted"):
-        st.caption(f"{summary['omitted']:,} further findings were counted but not kept.")
-
-
-def _rows(findings: list[dict[str, Any]]) -> None:
-    st.dataframe(
+    table(
         [
             {
-                # Fields that are not set are not written: a finding about the whole file has no line.
+                "rule": f"{f['code']} {f['name']}",
                 "place": f"{f['path']}:{f['line']}" if f.get("line") else f["path"],
-                "where": f.get("where") or ("whole row" if f.get("line") else "whole file"),
                 "message": f["message"],
-                "fixable": f["fixable"],
             }
-            for f in findings
+            for f in alike
         ],
-        hide_index=True,
-        column_config={
-            "message": st.column_config.TextColumn(width="large"),
-            "fixable": st.column_config.CheckboxColumn("fixable", help="lint --fix can mend it"),
-        },
+        "alike",
+        column_config={"message": st.column_config.TextColumn(width="large")},
+        height=min(320, 38 + 35 * len(alike)),
     )
+
+
+def _splits(run: Run, splits: Mapping[str, Sequence[str]]) -> None:
+    folds = run.folds()
+    if folds:
+        rows = [{"part": f"fold {i}", "samples": len(fold)} for i, fold in enumerate(folds)]
+        st.text("Every sample is tested once, by contenders that were fitted without its fold.")
+    else:
+        rows = [{"part": name, "samples": len(ids)} for name, ids in splits.items()]
+        uses = {
+            "train": "learned from",
+            "dev": "choices are made on it",
+            "test": "decides; nothing else sees it",
+        }
+        rows = [row | {"use": uses.get(str(row["part"]), "")} for row in rows]
+    total = sum(int(str(row["samples"])) for row in rows) or 1
+    for row in rows:
+        row["share"] = f"{int(str(row['samples'])) / total:.1%}"
+    table(rows, "splits", width="content")
+    groups = len({s.group for s in run.samples() if s.group is not None})
+    if groups:
+        st.caption(f"The test samples stand in {count(groups, 'group')}; no group is in two parts.")
 
 
 def _files(files: list[dict[str, Any]]) -> None:
-    table = [
+    rows = [
         {
             "file": file["path"],
             "format": file["format"],
@@ -134,7 +166,7 @@ def _files(files: list[dict[str, Any]]) -> None:
         name: st.column_config.NumberColumn(format="localized")
         for name in ("lines", "examples", "distinct", "tokens")
     }
-    st.dataframe(table, hide_index=True, column_config=whole)
+    table(rows, "files", column_config=whole)
 
 
 def _cost(cost: Mapping[str, Any]) -> None:
@@ -160,5 +192,55 @@ def _cost(cost: Mapping[str, Any]) -> None:
     st.caption(literal(" · ".join(str(fact) for fact in about if fact)))
 
 
+# -- a file of somebody's ----------------------------------------------------------------------------------
+
+
+def _check_file() -> None:
+    uploaded = st.file_uploader(
+        "Lint a file on the spot: it is read here and kept nowhere",
+        type=list(TYPES),
+        max_upload_size=MOST_MB,
+        key="data-upload",
+    )
+    if uploaded is None:
+        return
+    try:
+        report = _checked(uploaded)
+    except DataError as error:
+        st.error("This file cannot be read.")
+        st.code(str(error), language=None, wrap_lines=True)
+        return
+    summary = report["summary"]
+    tiles(
+        [
+            ("rows", count(sum(file["examples"] for file in report["files"])), safe_name(uploaded)),
+            ("errors", count(summary["errors"]), "stop a run"),
+            ("warnings", count(summary["warnings"]), "should be looked at"),
+            ("infos", count(summary["infos"]), "good to know"),
+        ]
+    )
+    if not report["findings"]:
+        st.success("Lint found nothing to complain about.")
+        return
+    finding_list(report["findings"], lambda f: _uploaded_row(uploaded, f), "file", summary["omitted"])
+
+
+def _checked(uploaded: Upload) -> dict[str, Any]:
+    """The lint report of an upload, made once a file."""
+    kept = st.session_state.get("data-checked")
+    if kept is None or kept[0] != uploaded.file_id:
+        with laid_out(uploaded) as path:
+            report = lint([path]).as_dict(_MOST_FINDINGS)
+        for part in (*report["files"], *report["findings"]):
+            part["path"] = safe_name(uploaded)
+        kept = st.session_state["data-checked"] = (uploaded.file_id, report)
+    return dict(kept[1])
+
+
+def _uploaded_row(uploaded: Upload, finding: Mapping[str, Any]) -> Marked | None:
+    with laid_out(uploaded) as path:
+        return marked(Source(path, None), finding["line"], finding.get("column"), finding.get("where"))
+
+
 if __name__ == "__main__":
-    show(chosen())
+    show(chosen() if "run" in st.session_state else None)

@@ -1,41 +1,63 @@
-"""Examples: what every contender said to each test sample, side by side."""
+"""Examples: what the contenders said to each test sample, side by side, and where one did better."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import streamlit as st
 
-from apps.board import OUTCOMES, Case, cases, higher_is_better, metrics_of
+from apps.board import higher_is_better, metrics_of
+from apps.cases import OUTCOMES, Cases, Numbers, Outcome, SearchError, cases, outcomes, values
 from apps.partial import missing
 from apps.picker import chosen
-from apps.words import literal, model_text, verbatim
-from validators.examples import Message
-from workbench.card import metric_label, number, seconds
-from workbench.records import Prediction
+from apps.sample import example, sign
+from apps.words import literal, table
+from workbench.card import metric_label, seconds, usd
 from workbench.runs import Run
 
 PAGE_SIZE = 10
-_ABREAST = 4
+ABREAST = 4
+Places = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What the reader asked to see."""
+    """What the reader asked to see: `shown` contenders, of which the first is held against the second."""
 
-    one: str
-    other: str
-    outcomes: tuple[str, ...]
-    words: str
-    different: bool
+    shown: tuple[str, ...]
+    metric: str | None
+    outcomes: tuple[Outcome, ...] = ()
+    words: str = ""
+    pattern: bool = False
+    part: str | None = None
+    different: bool = True
 
-    def keep(self, case: Case, up: bool) -> bool:
-        """Whether a case is to be shown."""
-        if self.different and not case.different:
-            return False
-        if self.outcomes and case.outcome(self.one, self.other, up) not in self.outcomes:
-            return False
-        return not self.words or case.holds(self.words)
+
+def show(run: Run) -> None:
+    """Draw the page."""
+    st.title("Examples", anchor=False)
+    every, names = cases(run), run.contenders()
+    if not every.ids or all((said.rows < 0).all() for said in every.said.values()):
+        missing(run, "answers")
+        return
+    filters, how = _filters(run, every, names)
+    scored = values(run, filters.metric) if filters.metric else {}
+    kept = _kept(every, filters, how)
+    _tally(every, kept, filters)
+    shown = _page(run, kept)
+    if len(shown):
+        _table(run, every, shown, filters, scored)
+    else:
+        st.info("No sample passes these filters. Take one away to see more.")
+    at = _selected(run, every, shown)
+    if at is not None:
+        _detail(run, every, at, kept, filters, scored)
+
+
+# -- filters ---------------------------------------------------------------------------------------------
 
 
 def _key(run: Run, widget: str) -> str:
@@ -47,233 +69,226 @@ def _pick(run: Run, sample: str | None) -> None:
     st.session_state[_key(run, "sample")] = sample
 
 
-def show(run: Run) -> None:
-    """Draw the page."""
-    st.title("Examples", anchor=False)
-    metric = next(iter(metrics_of(run)), None)
-    every = cases(run, metric)
-    names = run.contenders()
-    if not every or not any(case.answers for case in every):
-        missing(run, "answers")
-        return
-    up = higher_is_better(metric) if metric else True
-    filters = _filters(run, names)
-    kept = [case for case in every if filters.keep(case, up)]
-    _tally(every, kept, filters, up, metric)
-    shown = _page(run, kept)
-    if shown:
-        _table(run, shown, names, metric)
-    else:
-        st.info("No sample passes these filters. Take one away to see more.")
-    if (case := _selected(run, every, shown)) is not None:
-        _detail(run, case, kept, names, metric)
+def _forget(run: Run) -> None:
+    """Other filters show other samples: begin with their first."""
+    _pick(run, None)
+    st.session_state.pop(_key(run, "page"), None)
 
 
-def _filters(run: Run, names: list[str]) -> Filters:
+def _filters(run: Run, every: Cases, names: list[str]) -> tuple[Filters, npt.NDArray[np.str_]]:
+    """Draw the filters; what was asked, and how the first contender did against the second on each sample."""
+    ask: dict[str, Any] = {"on_change": _forget, "args": (run,)}
+    first, second, third, fourth = st.columns(4)
+    one, other = _sides(run, names)
+    one = first.selectbox("Contender", names, index=names.index(one), key=_key(run, "one"), **ask)
+    other = second.selectbox("against", names, index=names.index(other), key=_key(run, "other"), **ask)
+    rest = [name for name in names if name not in (one, other)]
+    beside = third.multiselect(
+        "and beside them",
+        rest,
+        default=rest[: ABREAST - 2],
+        max_selections=ABREAST - 2,
+        key=_key(run, f"beside {one} {other}"),
+        **ask,
+    )
+    known = metrics_of(run)
+    metric = fourth.selectbox("by", known, format_func=metric_label, key=_key(run, "metric"), **ask)
+    how = _outcomes(run, metric, one, other, len(every.ids))
+    left, middle, right = st.columns([2, 1, 1], vertical_alignment="bottom")
+    words = left.text_input(
+        "Find", key=_key(run, "words"), placeholder="in questions, references and answers", **ask
+    )
+    pattern = middle.toggle("Regular expression", key=_key(run, "pattern"), **ask)
+    part = right.selectbox(
+        "Slice",
+        [None, *every.slices],
+        format_func=lambda name: "all samples" if name is None else f"{name} ({every.slices[name].sum():,})",
+        key=_key(run, "slice"),
+        **ask,
+    )
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    words_of = {
+        "win": f"{one} better",
+        "loss": f"{other} better",
+        "tie": "level",
+        "error": "failed or not scored",
+    }
+    picked = left.pills(
+        "Outcome",
+        OUTCOMES,
+        selection_mode="multi",
+        format_func=lambda o: literal(f"{words_of[o]} · {(how == o).sum():,}"),
+        key=_key(run, "outcomes"),
+        **ask,
+    )
+    different = right.toggle("Only where these two differ", value=True, key=_key(run, "different"), **ask)
+    shown = tuple(dict.fromkeys([one, other, *beside]))
+    return Filters(shown, metric, tuple(picked), words.strip(), pattern, part, different), how
+
+
+def _sides(run: Run, names: list[str]) -> tuple[str, str]:
+    """Whom to look at first: the tuned contender against the best alternative."""
     verdict = run.verdict()
     racing = [n for n in names if not (run.contender(n) or {}).get("diagnostic")] or names
-    tuned = (verdict.tuned if verdict else None) or racing[-1]
-    against = verdict.difference.against if verdict and verdict.difference else racing[0]
-
-    def forget() -> None:
-        _pick(run, None)
-
-    first, second, third = st.columns([1, 1, 2])
-    one = first.selectbox(
-        "Compare", names, index=_place(names, tuned), key=_key(run, "one"), on_change=forget
-    )
-    other = second.selectbox(
-        "with", names, index=_place(names, against), key=_key(run, "other"), on_change=forget
-    )
-    words = third.text_input(
-        "Find text",
-        key=_key(run, "words"),
-        on_change=forget,
-        placeholder="in questions, references and answers",
-    )
-    left, right = st.columns([2, 2], vertical_alignment="bottom")
-    outcomes = left.pills(
-        literal(f"Outcome of {one} against {other}"),
-        list(OUTCOMES),
-        selection_mode="multi",
-        format_func=lambda o: OUTCOMES[o],
-        key=_key(run, "outcomes"),
-        on_change=forget,
-    )
-    different = right.toggle(
-        "Only where answers differ", value=True, key=_key(run, "different"), on_change=forget
-    )
-    return Filters(one, other, tuple(outcomes), words.strip(), different)
+    tuned = verdict.tuned if verdict else None
+    against = verdict.difference.against if verdict and verdict.difference else None
+    return tuned if tuned in names else racing[-1], against if against in names else racing[0]
 
 
-def _place(names: list[str], name: str) -> int:
-    return names.index(name) if name in names else 0
+def _outcomes(run: Run, metric: str | None, one: str, other: str, size: int) -> npt.NDArray[np.str_]:
+    scored = values(run, metric) if metric else {}
+    unknown = np.full(size, np.nan)
+    up = higher_is_better(metric) if metric else True
+    return outcomes(scored.get(one, unknown), scored.get(other, unknown), better_up=up)
 
 
-def _tally(every: list[Case], kept: list[Case], filters: Filters, up: bool, metric: str | None) -> None:
-    found = [case.outcome(filters.one, filters.other, up) for case in every]
-    counts = " · ".join(f"{found.count(o)} {words}" for o, words in OUTCOMES.items())
-    by = f" by {metric_label(metric)}" if metric else ""
-    st.caption(
-        literal(
-            f"{len(kept)} of {len(every)} samples shown. {filters.one} against {filters.other}{by}: {counts}"
-        )
-    )
+def _kept(every: Cases, filters: Filters, how: npt.NDArray[np.str_]) -> Places:
+    """The places of the samples that pass."""
+    mask = np.ones(len(every.ids), dtype=bool)
+    if filters.different and len(filters.shown) > 1:
+        mask &= every.different(filters.shown[:2])
+    if filters.outcomes:
+        mask &= np.isin(how, filters.outcomes)
+    if filters.part in every.slices:
+        mask &= every.slices[filters.part]
+    if filters.words:
+        try:
+            mask &= every.holding(filters.words, filters.shown, pattern=filters.pattern)
+        except SearchError as error:
+            st.warning(literal(f"Not searched: {error}."))
+    return np.flatnonzero(mask)
 
 
-def _page(run: Run, kept: list[Case]) -> list[Case]:
+def _tally(every: Cases, kept: Places, filters: Filters) -> None:
+    """How many are shown, and what their answers cost."""
+    bills = []
+    for name in filters.shown:
+        said = every.said[name]
+        cost, took = _total(said.usd[kept]), _total(said.seconds[kept])
+        parts = [usd(cost)] if cost is not None else []
+        parts += [seconds(took)] if took is not None else []
+        bills += [f"{name} {', '.join(parts)}"] if parts else []
+    st.caption(literal(f"{len(kept):,} of {len(every.ids):,} samples shown"))
+    if bills and len(kept):
+        st.caption(literal(f"What these answers took: {' · '.join(bills)}"))
+
+
+def _total(numbers: Numbers) -> float | None:
+    """The sum of what is known; None where nothing is."""
+    return None if np.isnan(numbers).all() else float(np.nansum(numbers))
+
+
+# -- the table -------------------------------------------------------------------------------------------
+
+
+def _page(run: Run, kept: Places) -> Places:
     pages = -(-len(kept) // PAGE_SIZE)
     if pages <= 1:
         return kept
-    key = _key(run, "page")
-    if st.session_state.get(key, 1) > pages:
-        st.session_state[key] = 1
-    page = st.pagination(pages, key=key, on_change=lambda: _pick(run, None))
+    page = min(st.session_state.get(_key(run, "page"), 1), pages)
+    widget = _key(run, f"pages {page}")
+
+    def turn() -> None:
+        _forget(run)
+        st.session_state[_key(run, "page")] = st.session_state[widget]
+
+    st.pagination(pages, default=page, key=widget, on_change=turn)
     return kept[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
 
 
-def _table(run: Run, shown: list[Case], names: list[str], metric: str | None) -> None:
+def _table(run: Run, every: Cases, shown: Places, filters: Filters, scored: dict[str, Numbers]) -> None:
+    priced = [name for name in filters.shown[:2] if not np.isnan(every.said[name].usd[shown]).all()]
     rows = [
         {
-            "#": case.number,
-            "question": case.sample.question,
-            "reference": " | ".join(case.sample.references),
-            **{name: _cell(case, name, metric) for name in names},
+            "#": at + 1,
+            "question": every.questions[at],
+            "reference": every.references[at],
+            **{name: _cell(every, at, name, scored, filters.metric) for name in filters.shown},
+            **{f"USD, {name}": _known(every.said[name].usd[at]) for name in priced},
         }
-        for case in shown
+        for at in shown.tolist()
     ]
-
     # Other rows make another table, so a tick never stays on a row that was not picked.
-    key = _key(run, f"table {' '.join(str(case.number) for case in shown)}")
+    key = _key(run, f"table {filters.shown} {shown.tolist()}")
 
     def pick() -> None:
         picked = st.session_state[key]["selection"]["rows"]
         if picked:
-            _pick(run, shown[picked[0]].sample.id)
+            _pick(run, every.ids[shown[picked[0]]])
 
-    st.dataframe(
+    number = st.column_config.NumberColumn
+    table(
         rows,
-        hide_index=True,
+        "examples",
         key=key,
         on_select=pick,
         selection_mode="single-row",
         column_config={
-            "#": st.column_config.NumberColumn("#", width=50),
+            "#": number("#", width=50),
             "question": st.column_config.TextColumn("question", width="medium"),
-            **{name: st.column_config.TextColumn(name, width="small") for name in names},
+            **{name: st.column_config.TextColumn(name, width="small") for name in filters.shown},
+            **{f"USD, {name}": number(f"USD, {name}", format="%.6f") for name in priced},
         },
     )
 
 
-def _cell(case: Case, name: str, metric: str | None) -> str:
-    answer = case.answers.get(name)
-    if answer is None:
+def _cell(every: Cases, at: int, name: str, scored: dict[str, Numbers], metric: str | None) -> str:
+    said = every.said[name]
+    if said.rows[at] < 0:
         return "– not answered yet"
-    if answer.error is not None:
+    if said.errors[at] is not None:
         return "! failed"
-    return f"{_sign(case.values.get(name), metric)} {answer.prediction}".strip()
+    return f"{sign(_score(scored, name, at), metric)} {said.texts[at]}".strip()
 
 
-def _sign(value: float | None, metric: str | None) -> str:
-    """A tick, a cross, or the score itself between them."""
-    if value is None or metric is None:
-        return ""
-    return "✓" if value == 1 else "✗" if value == 0 else number(value, metric)
+def _score(scored: dict[str, Numbers], name: str, at: int) -> float | None:
+    return _known(scored[name][at]) if name in scored else None
 
 
-def _selected(run: Run, every: list[Case], shown: list[Case]) -> Case | None:
-    """The case picked in the table or named in the address, else the first shown."""
-    by_id = {case.sample.id: case for case in every}
+def _known(number: float) -> float | None:
+    return None if np.isnan(number) else float(number)
+
+
+# -- one sample ------------------------------------------------------------------------------------------
+
+
+def _selected(run: Run, every: Cases, shown: Places) -> int | None:
+    """The sample picked in the table or named in the address, else the first shown."""
     key = _key(run, "sample")
     if key not in st.session_state:
         asked = st.query_params.get("sample")
-        if asked is not None and asked not in by_id:
+        if asked is not None and asked not in every.place:
             st.warning(f"This run has no sample {literal(asked)}.")
         st.session_state[key] = asked
-    case = by_id.get(st.session_state[key] or "") or next(iter(shown), None)
-    if case is not None:
-        st.query_params["sample"] = case.sample.id
-    return case
+    at = every.place.get(st.session_state[key] or "", int(shown[0]) if len(shown) else None)
+    if at is not None:
+        st.query_params["sample"] = every.ids[at]
+    return at
 
 
-def _detail(run: Run, case: Case, kept: list[Case], names: list[str], metric: str | None) -> None:
-    sample = case.sample
+def _detail(
+    run: Run, every: Cases, at: int, kept: Places, filters: Filters, scored: dict[str, Numbers]
+) -> None:
     st.divider()
     title, back, on = st.columns([6, 1, 1], vertical_alignment="bottom")
-    title.subheader(f"Sample {case.number}", anchor=False)
-    _step(run, back, "Previous", [c for c in kept if c.number < case.number][-1:])
-    _step(run, on, "Next", [c for c in kept if c.number > case.number][:1])
-    facts = [f"group {sample.group}"] if sample.group else []
-    facts += [f"{key} {value}" for key, value in sample.tags.items()] + [
-        f"line {sample.line}",
-        f"id {sample.id}",
-    ]
-    st.caption(literal(" · ".join(facts)))
-    left, right = st.columns([3, 1])
-    with left.container(border=True, gap="xsmall", height="stretch"):
-        st.caption("Question")
-        model_text(sample.question)
-    with right.container(border=True, gap="xsmall", height="stretch"):
-        st.caption("Reference" if len(sample.references) == 1 else "References: any of these")
-        for reference in sample.references:
-            model_text(reference)
-    for start in range(0, len(names), _ABREAST):
-        row = names[start : start + _ABREAST]
-        for place, name in zip(st.columns(_ABREAST, border=True), row, strict=False):
-            with place:
-                _answer(name, case.answers.get(name), case.values.get(name), metric)
-    _prompts(run, case, names)
+    title.subheader(f"Sample {at + 1}", anchor=False)
+    before = int(np.searchsorted(kept, at)) - 1
+    after = int(np.searchsorted(kept, at, side="right"))
+    with back:
+        _step(run, every, "Previous", "K", kept, before)
+    with on:
+        _step(run, every, "Next", "J", kept, after)
+    example(run, every, at, filters.shown, {n: _score(scored, n, at) for n in filters.shown}, filters.metric)
 
 
-def _step(run: Run, place: st.delta_generator.DeltaGenerator, label: str, target: list[Case]) -> None:
+def _step(run: Run, every: Cases, label: str, key: str, kept: Places, target: int) -> None:
+    there = 0 <= target < len(kept)
+
     def go() -> None:
-        _pick(run, target[0].sample.id)
+        _pick(run, every.ids[kept[target]])
+        st.session_state[_key(run, "page")] = target // PAGE_SIZE + 1
 
-    place.button(label, on_click=go, disabled=not target, width="stretch", key=_key(run, label))
-
-
-def _answer(name: str, answer: Prediction | None, value: float | None, metric: str | None) -> None:
-    sign = _sign(value, metric)
-    colour = {"✓": "green", "✗": "red"}.get(sign, "gray")
-    st.markdown(f"**{literal(name)}**" + (f" :{colour}[{literal(sign)}]" if sign else ""))
-    if answer is None:
-        st.caption("Not answered yet.")
-        return
-    if answer.error is not None:
-        st.caption("The request failed; it is not scored as a wrong answer.")
-        model_text(answer.error)
-        return
-    model_text(answer.prediction or "")
-    if answer.tool_calls:
-        st.json(list(answer.tool_calls), expanded=False)
-    parts = (
-        [f"{answer.prompt_tokens} → {answer.completion_tokens} tokens"]
-        if answer.prompt_tokens is not None
-        else []
-    )
-    parts += [seconds(answer.seconds)] if answer.seconds is not None else []
-    parts += ["cut by the token limit"] if answer.finish_reason == "length" else []
-    st.caption(literal(" · ".join(parts)))
-
-
-def _prompts(run: Run, case: Case, names: list[str]) -> None:
-    with st.expander("Prompts as sent, and retrieved passages"):
-        for tab, name in zip(st.tabs([literal(name) for name in names]), names, strict=True):
-            with tab:
-                prompt = next((p for p in run.prompts(name) if p.id == case.sample.id), None)
-                if prompt is None:
-                    st.caption("No prompt is kept: the answers were brought along, or nothing was sent yet.")
-                    continue
-                for message in prompt.messages:
-                    _message(message)
-                for rank, passage in enumerate(prompt.passages, 1):
-                    st.caption(literal(f"Passage {rank} · {passage.document} · score {passage.score:.2f}"))
-                    verbatim(passage.text)
-
-
-def _message(message: Message) -> None:
-    st.caption(literal(message.role))
-    verbatim(message.text)
+    st.button(label, on_click=go, disabled=not there, width="stretch", shortcut=key, key=_key(run, label))
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def measure(choose: str, rows: int, dtype: str) -> None:
     size, new = settings.batch_size, settings.max_new_tokens
     list(backend.answer(asked[:1]))  # loads the model
     ours, *our_time = timed(lambda: {p.id: p for p in backend.answer(asked)})
-    theirs, *their_time = timed(lambda: plain(backend, backend._model, asked, size, new))
+    theirs, *their_time = timed(lambda: plain(backend, backend._weights.model, asked, size, new))
     decode = backend.tokenizer.tokenizer.decode
     texts = [decode(a, skip_special_tokens=True) for a in theirs]
     same = sum(ours[r.prompt.id].prediction == t for r, t in zip(asked, texts, strict=True))

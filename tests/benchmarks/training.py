@@ -1,7 +1,8 @@
 """Training speed on this machine: ours against a padded transformers Trainer and TRL's SFTTrainer with packing.
 
 Same rows, same adapter, same order of work, in turns within one process, so that a busy machine slows all
-alike. Useful tokens are those of the rows, padding left out; seconds are the process's own.
+alike. Useful tokens are those of the rows: padding is left out, and what rows share counts in each of them.
+Seconds are the process's own.
 
     python -m tests.benchmarks.training [MODEL] [STEPS]
 """
@@ -28,6 +29,7 @@ from validators.examples import Example, Message
 from validators.tokens import load_hf_tokenizer
 from workbench.models import load_model, pick_device, pick_dtype
 from workbench.training import TrainingSettings, encode_rows
+from workbench.training.packing import useful_tokens
 from workbench.training.rows import collate
 from workbench.training.trainer import prepare, trainer_for
 
@@ -64,14 +66,13 @@ def main(model: str = "smollm2-135m-instruct", steps: int = 6) -> None:
     for step in range(steps + 1):  # the first warms up
         for name, trainer in made.items():
             batch = next(batches[name])
-            mask = batch.get("attention_mask")
             begun = time.process_time()
             trainer.model.train()
             trainer.training_step(trainer.model, batch)
             trainer.model.zero_grad()
             if step:
                 spent[name] += time.process_time() - begun
-                useful[name] += int(batch["input_ids"].numel() if mask is None else mask.sum())
+                useful[name] += int(useful_tokens(batch))
     print(f"{len(rows)} rows, {tokens} tokens, {settings.device}, {settings.dtype}, {steps} steps")
     for name in made:
         print(

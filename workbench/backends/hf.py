@@ -24,7 +24,7 @@ from validators.licences import licence_of
 from validators.tokens import HuggingFaceTokenizer, TokenizerError, load_hf_tokenizer
 
 from ..experiment import settings_hash
-from ..models import hardware, load_model, pick_device, pick_dtype, weights_hash
+from ..models import hardware, pick_device, pick_dtype, revision_of, weights_hash
 from ..records import Prediction
 from ..settings import HfBackend as Settings
 from . import Backend, BackendError, Identity, Request, cost_usd
@@ -33,6 +33,7 @@ from .generation import Reader, Row, clock, greedy, likeliest, reply_nats, worth
 from .likelihoods import row_nats
 from .memory import available_bytes, is_out_of_memory, rows_that_fit
 from .tool_calls import read_calls
+from .weights import Weights
 
 log = logging.getLogger("workbench.local")
 
@@ -61,7 +62,7 @@ class HfBackend(Backend):
         self.dtype = pick_dtype(settings.dtype, self.device)
         self.batch_size = settings.batch_size
         """The most rows at once in the last answers: less than asked for where memory held no more."""
-        self._model: Any = None
+        self._weights = Weights(settings.model, self.folder, self.device, self.dtype)
         self._choices: dict[tuple[str, ...], list[list[int]]] = {}
         self.tokenizer: HuggingFaceTokenizer = load_hf_tokenizer(settings.model, self.folder)
 
@@ -75,6 +76,7 @@ class HfBackend(Backend):
         licence = licence_of(self._settings.model, self.folder)
         return Identity(
             model=self._settings.model,
+            revision=revision_of(self.folder),
             sha256=weights_hash(self.folder),
             template=settings_hash(self.tokenizer.tokenizer.chat_template),
             licence=licence.id if licence else None,
@@ -96,7 +98,7 @@ class HfBackend(Backend):
         if not jobs:
             return
         self.batch_size = self._settings.batch_size
-        with self._adapted(adapter) as model:
+        with self._weights.trained(adapter) as model:
             self._fit_batches(model, max(len(j.row.prompt) for j in jobs))
             reader = Reader(model, self.device, self._pad_id())
             for batch in self._batches(jobs):
@@ -133,9 +135,31 @@ class HfBackend(Backend):
             else len(self.tokenizer.tokenizer.decode(row, skip_special_tokens=True).encode())
             for text, row, whole in zip(texts, cut, rows, strict=True)
         ]
-        with self._adapted(adapter) as model, self._within_memory():
+        with self._weights.trained(adapter) as model, self._within_memory():
             nats = row_nats(model, cut, self._pad_id(), self.device)
         return [(n, len(row) - 1, size) for n, row, size in zip(nats, cut, sizes, strict=True)]
+
+    def reference_logits(
+        self, requests: Sequence[Request], *, adapter: Path | None = None, most: int = 32
+    ) -> list[Any]:
+        """Logits [tokens, vocabulary] of each request's reference after its prompt, at most `most` tokens.
+
+        On the CPU, in the model's number format; None where a request has no reference that can be measured.
+        """
+        import torch
+
+        jobs = [self._job(request) for request in requests]
+        found: list[Any] = []
+        with self._weights.trained(adapter) as model, self._within_memory():
+            for job in jobs:
+                if isinstance(job, Prediction) or not job.reference:
+                    found.append(None)
+                    continue
+                reply = job.reference[:most]
+                ids = torch.tensor([job.row.prompt + reply[:-1]], device=self.device)
+                logits = model(input_ids=ids, use_cache=False, logits_to_keep=len(reply)).logits
+                found.append(logits[0].cpu())
+        return found
 
     def notes(self) -> dict[str, str]:
         """What a reader of the last answers should know: whether memory made their batches smaller."""
@@ -144,36 +168,15 @@ class HfBackend(Backend):
 
     def release(self) -> None:
         """Free the weights."""
-        self._model = None
-        gc.collect()
+        self._weights.release()
 
     def close(self) -> None:
         """Free the weights."""
         self.release()
 
-    @contextlib.contextmanager
-    def _adapted(self, adapter: Path | None) -> Iterator[Any]:
-        """The loaded base, with an adapter put on for as long as it is needed."""
-        if self._model is None:
-            self._model = load_model(self.folder, self.device, self.dtype)
-        if adapter is None:
-            yield self._model
-            return
-        import peft
-
-        try:
-            adapted = peft.PeftModel.from_pretrained(self._model, adapter).eval()
-        except (RuntimeError, ValueError, TypeError, KeyError, OSError) as error:
-            # Layers may already be wrapped: the next one to ask loads a clean base.
-            self._model = None
-            raise BackendError(
-                f"the adapter {adapter} cannot be put on {self._settings.model}: {' '.join(str(error).split())[:300]}. "
-                "Is it an adapter of this very model?"
-            ) from error
-        try:
-            yield adapted
-        finally:
-            self._model = adapted.unload()
+    def lent(self, model: Any) -> contextlib.AbstractContextManager[None]:
+        """Answer with a model that is in memory already: one in training, in eval mode."""
+        return self._weights.lent(model)
 
     def _job(self, request: Request) -> _Job | Prediction:
         """Tokenise a request; what cannot be put to the model becomes an error row."""
@@ -328,7 +331,7 @@ class HfBackend(Backend):
         )
 
     def _stop_ids(self) -> set[int]:
-        configured = self._model.generation_config.eos_token_id
+        configured = self._weights.model.generation_config.eos_token_id
         ids = configured if isinstance(configured, list) else [configured]
         own = self.tokenizer.tokenizer.eos_token_id
         return {i for i in (*ids, own, self._turn_end) if i is not None}

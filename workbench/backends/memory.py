@@ -27,13 +27,34 @@ def token_bytes(config: Any, width: int) -> int:
 
 
 def available_bytes() -> int | None:
-    """Bytes of memory that programs may still take; None where the system does not say."""
+    """Bytes of memory that programs may still take, in this container; None where the system does not say."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         found = next(line for line in lines if line.startswith("MemAvailable:"))
-        return int(found.split()[1]) * 1024
+        free = int(found.split()[1]) * 1024
     except (OSError, StopIteration, ValueError, IndexError):
         return None
+    left = _left_to_container(Path("/sys/fs/cgroup"))
+    return free if left is None else min(free, left)
+
+
+def _left_to_container(folder: Path) -> int | None:
+    """Bytes under the limit of a control group (version 2), cached files not counted; None where there is no limit."""
+    try:
+        limit, used = (int((folder / f"memory.{name}").read_text()) for name in ("max", "current"))
+        kept = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return max(0, limit - used + int(kept["inactive_file"]) + int(kept["active_file"]))
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def free_bytes(device: str) -> int | None:
+    """Bytes that are free on a device, in main memory for a CPU; None where that is not told."""
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    return available_bytes() if device == "cpu" else None
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -42,5 +63,11 @@ def is_out_of_memory(error: Exception) -> bool:
 
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, RuntimeError) and any(w in str(error) for w in words)
+    words = (
+        "can't allocate memory",
+        "cannot allocate memory",
+        "not enough memory",
+        "out of memory",
+        "create a memory object",
+    )
+    return isinstance(error, RuntimeError) and any(w in str(error).lower() for w in words)

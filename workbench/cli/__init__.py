@@ -17,7 +17,7 @@ from validators.findings import printable
 
 # In the order of the workflow: this is what --help shows. Each is a module with a function of its name.
 VERBS = (
-    *("init", "run", "decide", "predict", "compare", "app", "report", "runs"),
+    *("init", "run", "train", "decide", "predict", "export", "compare", "app", "report", "runs"),
     *("lint", "explain", "show", "cost", "convert", "split", "doctor"),
 )
 

@@ -22,7 +22,7 @@ def command(main: Path, port: int) -> list[str]:
         "server.headless": "true",
         "server.enableXsrfProtection": "true",
         "server.enableCORS": "true",
-        "server.maxUploadSize": "1",
+        "server.maxUploadSize": "50",
         "server.enableStaticServing": "false",
         "browser.gatherUsageStats": "false",
         "client.toolbarMode": "minimal",
@@ -37,12 +37,22 @@ def app(
         Path, typer.Argument(help="The folder that holds run folders, or one run folder.")
     ] = Path("runs"),
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where the app listens on 127.0.0.1.")] = 8501,
+    allow_run: Annotated[
+        bool,
+        typer.Option(
+            "--allow-run",
+            help="Let the Start page write experiments and run them, with your rights, for anyone who reaches the port.",
+        ),
+    ] = False,
 ) -> None:
-    """Open the comparison app: decision, scores, examples, training, data.
+    """Open the comparison app: decision, scores, examples, cost, training, data, ratings; a form to start from.
+
+    It reads run folders and writes ratings; with --allow-run also experiments, under RUNS/experiments.
 
     \b
     workbench app
     workbench app runs/triage-1f2e9a07 --port 8600
+    workbench app --allow-run
     """
     spec = importlib.util.find_spec("apps") if importlib.util.find_spec("streamlit") else None
     if spec is None or not spec.submodule_search_locations:
@@ -56,7 +66,8 @@ def app(
     typer.echo(f"Serving {root} on {address} (Ctrl-C ends it)", err=True)
     sys.stderr.flush()
     # In place of this process, so that whoever ends the command ends the server.
-    os.execve(sys.executable, command(main, port), {**os.environ, "WORKBENCH_RUNS": str(root)})
+    settings = {"WORKBENCH_RUNS": str(root), "WORKBENCH_ALLOW_RUN": str(int(allow_run))}
+    os.execve(sys.executable, command(main, port), {**os.environ, **settings})
 
 
 def _root_and_address(runs: Path, port: int) -> tuple[Path, str]:

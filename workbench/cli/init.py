@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,7 +16,6 @@ import typer
 if TYPE_CHECKING:
     from validators.reading import Row
 
-    from ..data import Dataset
     from ..proposal import Proposal, Wishes
     from ..sections import Columns
 
@@ -65,6 +63,7 @@ def init(
     from validators.findings import printable
     from validators.reading import DataError
 
+    from ..draft import draft, run_command, told
     from ..experiment import ExperimentError
     from ..proposal import Wishes
     from ..proposal_columns import ProposalError
@@ -82,8 +81,8 @@ def init(
         proposal = _propose(rows, columns, wishes, data, folder, name)
         if asking:
             proposal = _ask(proposal, wishes)
-        text, dataset = _checked(proposal, target, rows)
-        lines = _told(proposal, dataset, data)
+        text, dataset = draft(proposal, rows, target)
+        lines = told(proposal, dataset, data)
         _write(target, text)
     except (DataError, ExperimentError, ProposalError, CorpusError) as error:
         typer.echo(f"init: {error}", err=True)
@@ -91,7 +90,7 @@ def init(
     except OSError as error:
         typer.echo(f"init: {error.filename or folder}: {error.strerror}", err=True)
         raise typer.Exit(2) from error
-    for line in [*lines, f"{'wrote':12}{target}", f"{'next':12}{_command(target)}"]:
+    for line in [*lines, f"{'wrote':12}{target}", f"{'next':12}{run_command(target)}"]:
         typer.echo(printable(line))
 
 
@@ -230,42 +229,6 @@ def _amount(text: str) -> float:
     if not (isfinite(number) and number >= 0):
         raise typer.BadParameter("a number from 0 on is needed, such as 0.05")
     return number
-
-
-def _checked(p: Proposal, target: Path, rows: Sequence[Row]) -> tuple[str, Dataset]:
-    """The file's text, read back as `run` will read it, and the data split as `run` will split it."""
-    from validators.reading import Row, to_chat
-
-    from ..data import prepare
-    from ..experiment import Experiment
-    from ..proposal_text import experiment_yaml
-
-    text = experiment_yaml(p, _command(target))
-    experiment = Experiment.parse(text, path=target)
-    if p.columns is not None:
-        rows = [Row(row.line, to_chat(row.value, **p.columns.model_dump())) for row in rows]
-    return text, prepare(experiment, {"all": rows}, {})
-
-
-def _told(p: Proposal, dataset: Dataset, data: Path) -> list[str]:
-    from validators.linter import lint, lint_rows
-
-    from ..gates import blocking
-    from ..proposal_text import describe
-
-    report = lint([data]) if p.columns is None else lint_rows(dataset.rows["all"], str(data))
-    errors = [found.code for found in report.findings if blocking(found.code, found.severity)]
-    if errors:
-        codes = ", ".join(sorted(set(errors)))
-        warning = f"{len(errors)} error{'s' * (len(errors) > 1)} in the data ({codes}) will stop the run: workbench lint {shlex.quote(str(data))}"
-        p = replace(p, warnings=(*p.warnings, warning))
-    groups = len({s.group for s in dataset.test}) if p.group_by else None
-    sizes = {"train": len(dataset.train), "dev": len(dataset.dev), "test": len(dataset.test)}
-    return describe(p, sizes, groups)
-
-
-def _command(target: Path) -> str:
-    return f"workbench run {shlex.quote(str(target))}"
 
 
 def _write(target: Path, text: str) -> None:

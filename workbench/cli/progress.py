@@ -52,6 +52,14 @@ class Progress:
         if self._live is not None:
             self._live.stop()
 
+    def show(self, told: str) -> None:
+        """Print lines above the bar; they hold no control character but colours of ours."""
+        if self._live is not None:
+            self._live.stop()
+        print(told, file=sys.stderr, flush=True)
+        if self._live is not None:
+            self._live.start()
+
     def ask(self, told: str) -> bool:
         """Show a bill and ask for leave; the bar stands still meanwhile, and no is the answer to a bare Enter."""
         if self._live is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -72,9 +73,9 @@ def run(
         raise typer.BadParameter("give one of --redact and --send-personal-data", param_hint="--redact")
     if redact or send_personal_data:
         parsed = parsed.model_copy(update={"personal_data": "redact" if redact else "send"})
-    chosen = _chosen(parsed, only or [])
+    chosen = chosen_of(parsed, only or [])
     if dry_run:
-        return _plan(parsed, chosen, offline, format)
+        return show_plan(parsed, chosen, offline, format)
     with Progress() as progress:
         session = Session(
             experiment=parsed,
@@ -119,7 +120,7 @@ def bill_text(bill: Bill) -> str:
     return words.DOT.join(told)
 
 
-def _chosen(experiment: Experiment, only: list[str]) -> list[str]:
+def chosen_of(experiment: Experiment, only: list[str]) -> list[str]:
     """The names of --only, checked."""
     from validators.suggest import did_you_mean
 
@@ -134,7 +135,10 @@ def _chosen(experiment: Experiment, only: list[str]) -> list[str]:
     return names
 
 
-def _plan(experiment: Experiment, only: list[str], offline: bool, format: Form) -> None:
+def show_plan(
+    experiment: Experiment, only: Sequence[str] = (), offline: bool = False, format: Form = Form.text
+) -> None:
+    """Print the plan, and what would stop the run."""
     from ..data import divide, read_files
     from ..personal_data import LeavingError, check_leaving
     from ..plan import plan

@@ -52,11 +52,18 @@ class Setting:
     open: Callable[[BackendSettings], Backend] = lambda wanted: open_backend(wanted, base=Path())
     """Opens a further backend, for a model that did not exist before."""
     purse: Purse = field(default_factory=Purse)
+    score: Callable[[Sequence[Prediction]], float | None] = lambda _: None
+    """The primary metric of this contender's answers; None where it has no value."""
+    first_batch: Callable[[Mapping[str, Any]], None] = lambda _: None
+    """Told what a training's first step sees, before it is made."""
+    offline: bool = False
+    """Whether no connection may be opened."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A contender that is ready: questions → prompts, answered by `backend`, with `adapter` put on.
+    """A contender that is ready: questions → prompts, answered by `backend` with what was trained: the folder
+    `adapter`, which may hold a whole model.
 
     Answers are held to `choices` where there are some; `read` takes out of an answer what is not part of it.
     """

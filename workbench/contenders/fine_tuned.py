@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from validators.examples import Example, Message
 
+from ..adapters import AdapterError, check_adapter
+from ..backends import Request
 from ..backends.hf import HfBackend
 from ..recipe import Recipe
 from ..records import Passage, Prompt, Sample
 from ..settings import FineTuned
-from ..training import TrainingSettings, encode_rows, fine_tune, remove_checkpoints, trained_folder
-from . import ContenderError, Fitted, Setting, needed_backend, plain_prompt, reply_of
+from ..training import (
+    DevScore,
+    TrainingSettings,
+    check_launch,
+    check_trackers,
+    encode_rows,
+    fine_tune,
+    load_loss,
+    remove_checkpoints,
+    trained_folder,
+)
+from . import ContenderError, Fitted, Setting, labels_of, needed_backend, plain_prompt, question, reply_of
 from .passages import Library, asked_with, open_library, read_citations, taught, with_passages
 
 # Training rows whose passages lack the right one, so that the model learns to tell: as in RAFT (Zhang et al. 2024).
@@ -33,7 +44,12 @@ def fit_fine_tuned(settings: FineTuned, setting: Setting) -> Fitted:
     fitted = _asking(settings, setting, backend)
     if settings.adapter is not None:
         folder = setting.experiment.resolve(settings.adapter)
-        _check_adapter(folder, settings.name)
+        try:
+            check_adapter(
+                folder, backend.identity().model, backend.folder, template=backend.identity().template
+            )
+        except AdapterError as error:
+            raise ContenderError(f"contender {settings.name!r}: {error}") from None
         return replace(fitted, adapter=folder)
     asked = _training_settings(settings, setting, backend)
     folder = trained_folder(setting.run, asked)
@@ -49,11 +65,30 @@ def fit_fine_tuned(settings: FineTuned, setting: Setting) -> Fitted:
             backend.tokenizer,
             setting.run,
             setting.progress,
+            _dev_score(fitted, settings, setting, backend),
+            setting.first_batch,
         ).as_dict()
-    if settings.method == "full":
-        tuned = setting.experiment.backend_of(settings).model_copy(update={"model": str(folder)})
-        return replace(fitted, backend=setting.open(tuned), training=training)
     return replace(fitted, adapter=folder, training=training)
+
+
+def _dev_score(fitted: Fitted, settings: FineTuned, setting: Setting, backend: HfBackend) -> DevScore | None:
+    """How a model in training is scored where stop_on: primary: dev answered as the test split will be."""
+    if settings.stop_on != "primary":
+        return None
+    experiment = setting.experiment
+    choices = labels_of(settings, setting.train) if settings.constrain else ()
+    prompts = fitted.prompts([question(s) for s in setting.dev])
+    requests = [
+        Request(prompt=p, references=s.references, group=s.group, choices=choices)
+        for p, s in zip(prompts, setting.dev, strict=True)
+    ]
+    by_id = {p.id: p for p in prompts}
+
+    def of(model: Any) -> float | None:
+        with backend.lent(model):
+            return setting.score([fitted.read(by_id[a.id], a) for a in backend.answer(requests)])
+
+    return DevScore(experiment.primary, experiment.metric(experiment.primary).higher_is_better, of)
 
 
 def training_rows(
@@ -127,9 +162,13 @@ def _untrained(message: Message) -> Message:
 
 
 def check_rows(settings: FineTuned, setting: Setting) -> None:
-    """Raise TrainingError now for rows that could not be trained on, before anything is spent on others."""
+    """Raise TrainingError now for rows or a loss that could not be trained on, before anything is spent on others."""
+    if settings.loss is not None:
+        load_loss(settings.loss, setting.experiment.folder)
+    check_trackers(setting.experiment.track)
     backend = needed_backend(setting)
     if isinstance(backend, HfBackend):
+        check_launch(_training_settings(settings, setting, backend))
         rows = setting.conversations
         if settings.with_ is not None and setting.train:
             train, dev = training_rows(settings, setting)
@@ -152,7 +191,7 @@ def _asking(settings: FineTuned, setting: Setting, backend: HfBackend) -> Fitted
 
 
 def _training_settings(settings: FineTuned, setting: Setting, backend: HfBackend) -> TrainingSettings:
-    recipe = {name: getattr(settings, name) for name in Recipe.model_fields}
+    recipe = {name: getattr(settings, name) for name in Recipe.model_fields if name != "allow_code"}
     if settings.continue_from is not None:
         recipe["continue_from"] = setting.experiment.resolve(settings.continue_from)
     return TrainingSettings(
@@ -161,26 +200,9 @@ def _training_settings(settings: FineTuned, setting: Setting, backend: HfBackend
         folder=backend.folder,
         device=backend.device,
         dtype=backend.dtype,
+        code=setting.experiment.folder,
+        processes=setting.experiment.launch.processes,
+        track=setting.experiment.track,
+        offline=setting.offline,
         **recipe,
     )
-
-
-def _check_adapter(folder: Path, name: str) -> None:
-    """An adapter folder as peft writes it: config and safetensors weights."""
-    try:
-        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    except OSError:
-        raise ContenderError(
-            f"contender {name!r}: {folder} holds no adapter_config.json, so it is no adapter folder of peft."
-        ) from None
-    except ValueError as error:
-        raise ContenderError(
-            f"contender {name!r}: {folder / 'adapter_config.json'} is damaged ({error})."
-        ) from None
-    if not (folder / "adapter_model.safetensors").exists():
-        raise ContenderError(
-            f"contender {name!r}: {folder} holds no adapter_model.safetensors; other weight formats are not read."
-        )
-    kind = config.get("peft_type") if isinstance(config, dict) else None
-    if kind != "LORA":
-        raise ContenderError(f"contender {name!r}: {folder} is an adapter of kind {kind}, LORA is supported.")

@@ -32,13 +32,15 @@ __all__ = [
 ]
 
 
-def open_embedder(settings: Retrieval, folder: Path, *, base: Path, offline: bool = False) -> Embedder:
+def open_embedder(
+    settings: Retrieval, folder: Path, *, base: Path, offline: bool = False, ledger: Path | None = None
+) -> Embedder:
     """The embedder that the settings name; what it embeds is kept under `folder`. Raises AssetError, RetrievalError.
 
-    Relative model folders start at `base`.
+    Relative model folders start at `base`; what an endpoint was paid is written to `ledger`.
     """
     embedder: Embedder = (
-        EndpointEmbedder(settings.embedder, offline=offline)
+        EndpointEmbedder(settings.embedder, offline=offline, ledger=ledger)
         if isinstance(settings.embedder, EmbeddingEndpoint)
         else LocalEmbedder(settings.embedder, base=base, offline=offline)
     )

@@ -205,6 +205,7 @@ READERS: dict[str, Callable[[bytes, str], str]] = {
 
 def _from_rows(path: Path) -> Iterator[Document]:
     """A row of `text`, and of `id` and `title` where it has them, is a document."""
+    lines: dict[str, int] = {}
     try:
         for row in read_rows(path):
             text, name, title = (row.value.get(key) for key in ("text", "id", "title"))
@@ -213,7 +214,13 @@ def _from_rows(path: Path) -> Iterator[Document]:
                     f"{path}:{row.line}: a document row needs the key text (a string), and may have id and title."
                 )
             headed = f"# {' '.join(title.split())}\n\n{text}" if isinstance(title, str) and title else text
-            yield Document(_clean(f"line {row.line}" if name is None else str(name)), _clean(headed))
+            called = _clean(f"line {row.line}" if name is None else str(name))
+            if (first := lines.setdefault(called, row.line)) != row.line:
+                raise CorpusError(
+                    f"{path}:{row.line}: the id {printable(called)!r} is that of line {first} too, so nobody could tell "
+                    "which document was found. Join the rows, or give each an id of its own."
+                )
+            yield Document(called, _clean(headed))
     except DataError as error:
         raise CorpusError(str(error)) from None
 

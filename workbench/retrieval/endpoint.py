@@ -6,9 +6,12 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
+from ..files import append_shared
+from ..records import Payment
 from ..sections import EmbeddingEndpoint
 from .embedder import Progress, RetrievalError, Role, Vectors, unit
 
@@ -18,9 +21,14 @@ TIMEOUT_SECONDS = 120.0
 
 
 class EndpointEmbedder:
-    """Asks an embeddings endpoint, 32 texts a request. Its weights cannot be seen: the name stands for them."""
+    """Asks an embeddings endpoint, 32 texts a request. Its weights cannot be seen: the name stands for them.
 
-    def __init__(self, settings: EmbeddingEndpoint, *, offline: bool = False) -> None:
+    What each answer cost is written to `ledger`.
+    """
+
+    def __init__(
+        self, settings: EmbeddingEndpoint, *, offline: bool = False, ledger: Path | None = None
+    ) -> None:
         import openai
 
         if offline:
@@ -33,7 +41,7 @@ class EndpointEmbedder:
             raise RetrievalError(
                 f"the embedder {settings.model!r} needs an API key: set the variable {settings.api_key_env}"
             )
-        self._settings = settings
+        self._settings, self._ledger = settings, ledger
         self._secret = key
         self._size: int | None = None
         self._client = openai.OpenAI(
@@ -77,10 +85,26 @@ class EndpointEmbedder:
             except ValueError as error:  # no JSON, or half of it
                 fault = f"its answer is no JSON ({self._plain(error)})"
                 continue
+            self._pay(answer)
             vectors, fault = _read(answer, len(texts))
             if vectors is not None:
                 return self._same_size(unit(vectors))
         raise self._error(fault)
+
+    def _pay(self, answer: object) -> None:
+        """On record even where the answer turns out to be of no use; without a usage the price is unknown."""
+        if self._ledger is None:
+            return
+        tokens = getattr(getattr(answer, "usage", None), "prompt_tokens", None)
+        price = self._settings.price
+        paid = Payment(
+            server=self._settings.base_url or str(self._client.base_url),
+            model=self._settings.model,
+            prompt_tokens=tokens if isinstance(tokens, int) else 0,
+            completion_tokens=0,
+            usd=price * tokens / 1e6 if price is not None and isinstance(tokens, int) else None,
+        )
+        append_shared(self._ledger, [paid])
 
     def _same_size(self, vectors: Vectors) -> Vectors:
         self._size = self._size or vectors.shape[1]

@@ -6,15 +6,17 @@ probe finds out which do.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 import transformers
 from torch.nn.functional import scaled_dot_product_attention
 
-from .packing import Row, collate_packed
+from .packing import Row, apart, collate_packed, common_beginning, layout
+from .rows import IGNORED
 
 NAME = "packed_rows"
 # Packed against separate logits, relative to the largest logit. Low precision rounds by the shape of the product.
@@ -24,9 +26,32 @@ LOW_PRECISION = 0.05
 
 def set_packed_attention(model: Any) -> None:
     """Let a model attend within packed rows from now on. Batches of several sequences are then refused."""
+    if model.config._attn_implementation != NAME:
+        model.unpacked_attention = model.config._attn_implementation
     transformers.AttentionInterface.register(NAME, _attend)
     transformers.AttentionMaskInterface.register(NAME, _no_mask)
     model.set_attn_implementation(NAME)
+
+
+@contextlib.contextmanager
+def as_scored(model: Any) -> Iterator[Any]:
+    """The model in training as it will answer: in eval mode, with attention that takes padded batches.
+
+    And without the autocast that training's mixed precision wraps around its forward: it rounds otherwise.
+    """
+    base = model.get_base_model() if hasattr(model, "peft_config") else model
+    packed, training = base.config._attn_implementation == NAME, model.training
+    forward = model.forward
+    model.forward = getattr(model, "_original_forward", forward)
+    if packed:
+        base.set_attn_implementation(base.unpacked_attention)
+    try:
+        yield model.eval()
+    finally:
+        if packed:
+            set_packed_attention(base)
+        model.forward = forward
+        model.train(training)
 
 
 def why_not_packed(model: Any, rows: Sequence[Row]) -> str | None:
@@ -43,8 +68,12 @@ def why_not_packed(model: Any, rows: Sequence[Row]) -> str | None:
     set_packed_attention(model)
     try:
         packed = _logits(model, collate_packed([probe]))
-        first = [(i + 1) % model.get_input_embeddings().num_embeddings for i in probe[0]["input_ids"]]
-        other = _logits(model, collate_packed([[{"input_ids": first, "labels": first}, *probe[1:]]]))
+        # Another row before the others, that begins as they do and goes on otherwise.
+        begin, ids = common_beginning(probe), probe[0]["input_ids"]
+        count = model.get_input_embeddings().num_embeddings
+        first = [*ids[:begin], *((i + 1) % count for i in ids[begin:])]
+        other = {"input_ids": first, "labels": [*[IGNORED] * (begin + 1), *first[begin + 1 :]]}
+        beside = _logits(model, collate_packed([[other, *probe[1:]]]))
     except (NotImplementedError, TypeError, ValueError) as error:
         model.set_attn_implementation(own)
         return (
@@ -52,7 +81,7 @@ def why_not_packed(model: Any, rows: Sequence[Row]) -> str | None:
         )
     size = float(alone.abs().max().clamp(min=1e-6))
     moved = float((packed - alone).abs().max()) / size
-    leaked = float((packed - other)[len(first) :].abs().max()) / size
+    leaked = float((packed - beside)[len(first) :].abs().max()) / size
     if moved <= TOLERANCE.get(model.dtype, LOW_PRECISION) and leaked <= 1e-5:
         return None
     model.set_attn_implementation(own)
@@ -65,11 +94,11 @@ def why_not_packed(model: Any, rows: Sequence[Row]) -> str | None:
 
 
 def _logits(model: Any, batch: dict[str, Any]) -> torch.Tensor:
-    """[tokens, vocabulary] in float32."""
+    """[tokens, vocabulary] in float32, row by row."""
     there = {k: v.to(model.device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
     there.pop("labels", None)
     with torch.no_grad():
-        logits: torch.Tensor = model(**there, use_cache=False).logits[0]
+        logits: torch.Tensor = apart(model(**there, use_cache=False).logits[0], batch)
     return logits.float()
 
 
@@ -86,20 +115,28 @@ def _attend(
     dropout: float = 0.0,
     scaling: float | None = None,
     cu_seq_lens_q: torch.Tensor | None = None,
+    cu_seq_lens_k: torch.Tensor | None = None,
     max_length_q: int | None = None,
+    max_length_k: int | None = None,
+    key_places: torch.Tensor | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
     **others: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Causal attention within rows; query, key, value [1, heads, tokens, size] → [1, tokens, heads, size]."""
+    """Causal attention within rows; query, key, value [1, heads, tokens, size] → [1, tokens, heads, size].
+
+    The names of what says where rows lie are those of `packing.layout`.
+    """
     odd = [name for name in ("s_aux", "position_bias", "head_mask") if others.get(name) is not None]
     if odd or query.shape[0] != 1:
         raise NotImplementedError(f"packed attention knows no {', '.join(odd) or 'padded batches'}")
     if not getattr(module, "is_causal", True) or query.shape[2] != key.shape[2]:
         raise NotImplementedError("packed attention is causal self-attention")
-    if cu_seq_lens_q is None:  # one row alone
-        max_length_q = query.shape[2]
-        cu_seq_lens_q = torch.tensor([0, max_length_q], dtype=torch.int32, device=query.device)
+    if cu_seq_lens_q is None or cu_seq_lens_k is None:  # one row alone
+        max_length_q = max_length_k = query.shape[2]
+        cu_seq_lens_q = cu_seq_lens_k = layout(0, [max_length_q])["cu_seq_lens_q"].to(query.device)
+    if key_places is not None:  # each row's keys behind those that all share
+        key, value = key.index_select(2, key_places), value.index_select(2, key_places)
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
@@ -107,12 +144,18 @@ def _attend(
     if varlen is not None:
         q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
         window = (-1 if sliding_window is None else sliding_window - 1, 0)
-        ends, longest = cu_seq_lens_q, max_length_q
-        return varlen(q, k, v, ends, ends, longest, longest, scale=scaling, window_size=window)[None], None
-    bounds = cu_seq_lens_q.tolist()
+        ends, lengths = (cu_seq_lens_q, cu_seq_lens_k), (max_length_q, max_length_k)
+        return varlen(q, k, v, *ends, *lengths, scale=scaling, window_size=window)[None], None
+    asked, seen = (itertools.pairwise(ends.tolist()) for ends in (cu_seq_lens_q, cu_seq_lens_k))
     parts = [
-        _row([x[:, :, a:b] for x in (query, key, value)], dropout, scaling, sliding_window, softcap)
-        for a, b in itertools.pairwise(bounds)
+        _row(
+            [query[:, :, a:b], *(x[:, :, c:d] for x in (key, value))],
+            dropout,
+            scaling,
+            sliding_window,
+            softcap,
+        )
+        for (a, b), (c, d) in zip(asked, seen, strict=True)
     ]
     return torch.cat(parts, 2).transpose(1, 2), None
 
@@ -135,16 +178,19 @@ def _row(
     window: int | None,
     softcap: float | None,
 ) -> torch.Tensor:
-    """Causal attention of one row's query, key and value; with a window each token sees itself and the window − 1 before it."""
+    """Causal attention of one row's query, key and value: the queries are those of its last keys.
+
+    With a window each token sees itself and the window − 1 before it.
+    """
     query, key, value = states
-    length = query.shape[2]
+    length, before = key.shape[2], key.shape[2] - query.shape[2]
     binds = window is not None and length > window
-    if not binds and softcap is None:
+    if not binds and not before and softcap is None:
         return scaled_dot_product_attention(
             query, key, value, dropout_p=dropout, is_causal=True, scale=scaling
         )
     place = torch.arange(length, device=query.device)
-    back = place[:, None] - place
+    back = place[before:, None] - place
     seen = back >= 0 if window is None else (back >= 0) & (back < window)
     if softcap is None:
         return scaled_dot_product_attention(query, key, value, seen, dropout_p=dropout, scale=scaling)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Sequence
@@ -11,9 +12,10 @@ from typing import Any
 
 from ..files import write_atomic
 from ..runs import Run
-from .rows import TrainingError
-from .settings import TrainingSettings
+from .settings import DevScore, TrainingSettings
 
+# What the last row of a training says that could not go on (`log.py`).
+ENDS = ("memory", "loss")
 DIVERGED = "Lower learning_rate (a tenth is a good next try), or use dtype: float32."
 
 
@@ -39,19 +41,29 @@ def last_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def stopped_early(log: Sequence[dict[str, Any]], patience: int | None) -> bool:
-    """Whether the dev loss has not been lowered for `patience` epochs. A loss that is no number lowers nothing."""
+def lowest(loss: float) -> float:
+    """A loss to compare by: what is no number is worse than all."""
+    return loss if loss == loss else math.inf
+
+
+def stopped_early(log: Sequence[dict[str, Any]], patience: int | None, score: DevScore | None = None) -> bool:
+    """Whether no epoch of the last `patience` has lowered the dev loss, or bettered the score where one is given.
+
+    Of equal scores the lower loss is better. What is no number betters nothing.
+    """
     if patience is None:
         return False
-    losses = [row["eval_loss"] for row in log if "eval_loss" in row]
-    best = min((i for i, loss in enumerate(losses) if loss == loss), key=losses.__getitem__, default=-1)
-    return len(losses) - 1 - best >= patience
+    sign = -1 if score is not None and score.higher_is_better else 1
+    key = "eval_loss" if score is None else "eval_score"
+    worths = [(sign * row[key], lowest(row["eval_loss"])) for row in log if key in row]
+    known = [i for i, (worth, _) in enumerate(worths) if worth == worth]
+    return len(worths) - 1 - min(known, default=-1, key=worths.__getitem__) >= patience
 
 
 def cut_log(run: Run, name: str, checkpoint: Path | None) -> float:
     """Drop log rows that the resumed training will write again; return the seconds spent on those kept."""
     reached = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
-    kept = [row for row in run.training(name) if row["step"] <= reached]
+    kept = [row for row in run.training(name) if row["step"] <= reached and row.get("broke") not in ENDS]
     run.write_training(name, kept)
     return float(kept[-1].get("seconds", 0.0)) if kept else 0.0
 
@@ -68,37 +80,7 @@ def remove_checkpoints(folder: Path) -> None:
         shutil.rmtree(away, ignore_errors=True)
 
 
-def save_trained(model: Any, settings: TrainingSettings, folder: Path) -> None:
-    """Write the folder of an adapter, or of a whole model: beside its place first, then renamed."""
-    if not all(p.isfinite().all() for p in model.parameters() if p.requires_grad):
-        raise TrainingError(f"the weights that were trained are no longer numbers. {DIVERGED}")
-    work = folder.with_name(f".{folder.name}")
-    shutil.rmtree(work, ignore_errors=True)
-    if settings.method == "full":
-        _save_model(model, settings, work)
-    else:
-        _save_adapter(model, settings, work)
-    shutil.rmtree(folder, ignore_errors=True)
-    work.rename(folder)
-
-
-def _save_model(model: Any, settings: TrainingSettings, work: Path) -> None:
-    import torch
-    from transformers import AutoTokenizer
-
-    # As it will be loaded and scored.
-    model.to(getattr(torch, settings.dtype)).save_pretrained(work)
-    AutoTokenizer.from_pretrained(settings.folder).save_pretrained(work)
-
-
-def _save_adapter(model: Any, settings: TrainingSettings, work: Path) -> None:
-    # A reader can use the base's name, not this machine's folder; with the name, peft would look the
-    # vocabulary up on the hub, which is the base's own anyway.
-    model.peft_config["default"].base_model_name_or_path = settings.model
-    model.save_pretrained(work, save_embedding_layers=False)
-    # peft's README describes a hub model that does not exist.
-    (work / "README.md").unlink(missing_ok=True)
-    # peft keeps its modules in a set, whose order changes with every process.
-    config = json.loads((work / "adapter_config.json").read_text(encoding="utf-8"))
-    ordered = {key: sorted(value) if key == "target_modules" else value for key, value in config.items()}
-    write_atomic(work / "adapter_config.json", json.dumps(ordered, indent=2, sort_keys=True) + "\n")
+def trained_folder(run: Run, settings: TrainingSettings) -> Path:
+    """Where the adapter lies, or the whole model of `method: full`."""
+    adapter = run.adapter_folder(settings.name)
+    return adapter.with_name("model") if settings.method == "full" else adapter

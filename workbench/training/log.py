@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-import resource
-import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
-import torch
 import transformers
+from accelerate.utils import broadcast_object_list
 
-from .checkpoints import DIVERGED, stopped_early
+from .checkpoints import DIVERGED
+from .monitor import Monitor
 from .rows import TrainingError
 
 Progress = Callable[[int, int, str], None]
+Broke = Literal["memory", "loss"]
 # The share of time that checkpoints between the ends of epochs may take.
 _SAVING = 0.05
 
@@ -29,9 +29,11 @@ class Log(transformers.TrainerCallback):
         progress: Progress,
         tokens: Callable[[], int],
         begun: float,
+        monitor: Monitor,
     ) -> None:
         self._append, self._progress, self._tokens, self._begun = append, progress, tokens, begun
-        self._last = (begun, 0)
+        self._monitor = monitor
+        self._last, self._told = (begun, 0), ""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Speed counts from here."""
@@ -39,7 +41,7 @@ class Log(transformers.TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Tell the step."""
-        self._progress(state.global_step, state.max_steps, "")
+        self._progress(state.global_step, state.max_steps, self._told)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Log before the checkpoint, so that a resumed training logs the very means of an uninterrupted one."""
@@ -51,43 +53,53 @@ class Log(transformers.TrainerCallback):
             "step": state.global_step,
             "epoch": round(state.epoch or 0.0, 4),
             "seconds": round(time.monotonic() - self._begun, 3),
-            "memory_mb": _memory_mb(),
+            **self._monitor.look(),
         }
         if "loss" in logs:
             if not math.isfinite(logs["loss"]):
+                self.broke(state.global_step, "loss")
                 raise TrainingError(f"the training loss is no longer a number. {DIVERGED}")
             now, tokens = time.monotonic(), self._tokens()
+            speed = (tokens - self._last[1]) / max(now - self._last[0], 1e-9)
             row |= {
                 "loss": logs["loss"],
                 "learning_rate": logs["learning_rate"],
-                "gradient_norm": logs.get("grad_norm"),
-                "tokens_per_second": (tokens - self._last[1]) / max(now - self._last[0], 1e-9),
+                "gradient_norm": _finite(logs.get("grad_norm")),
+                "tokens_per_second": speed,
             }
             self._last = (now, tokens)
-            self._progress(state.global_step, state.max_steps, f"loss {logs['loss']:.3f}")
+            self._told = (
+                f"loss {logs['loss']:.3f} · {speed:,.0f} tokens/s · {row['memory_mb'] / 1024:.1f} GiB at most"
+            )
+            self._progress(state.global_step, state.max_steps, self._told)
         elif "eval_loss" in logs:
-            finite = math.isfinite(logs["eval_loss"])
-            row |= {"dev_loss": logs["eval_loss"] if finite else None}
+            row |= {"dev_loss": _finite(logs["eval_loss"]), "dev_score": _finite(logs.get("eval_score"))}
+            if row["dev_loss"] is None:
+                row["broke"] = "dev loss"
             self._last = (time.monotonic(), self._tokens())
         else:
             return
         self._append(row)
 
+    def broke(self, step: int, what: Broke) -> None:
+        """Write the last row of a training that cannot go on, for the doctor to find."""
+        self._append({"step": step, "seconds": round(time.monotonic() - self._begun, 3), "broke": what})
+
 
 class Keeping(transformers.TrainerCallback):
-    """Asks for checkpoints within long epochs, and ends a training whose dev loss no longer falls.
+    """Asks for checkpoints within long epochs, and ends a training that no longer gets better on dev.
 
     A checkpoint follows a log row, so that no mean is cut in two.
     """
 
-    def __init__(self, seconds: float, patience: int | None) -> None:
-        self._seconds, self._patience = seconds, patience
+    def __init__(self, seconds: float, stopped: Callable[[list[dict[str, Any]]], bool]) -> None:
+        self._seconds, self._stopped = seconds, stopped
         self._saved = self._asked = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """Ask for a checkpoint where the last is old enough."""
         self._asked = time.monotonic()
-        if "loss" in logs and self._asked - self._saved >= self._seconds:
+        if "loss" in logs and _agreed(self._asked - self._saved >= self._seconds):
             control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -98,12 +110,14 @@ class Keeping(transformers.TrainerCallback):
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Stop where patience is at its end."""
         self._asked = time.monotonic()
-        if stopped_early(state.log_history, self._patience):
+        if self._stopped(state.log_history):
             control.should_training_stop = True
 
 
-def _memory_mb() -> int:
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated() // 2**20)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak // (2**20 if sys.platform == "darwin" else 2**10))
+def _agreed(due: bool) -> bool:
+    """What the first of several processes says: clocks differ, and a checkpoint is written by all."""
+    return bool(broadcast_object_list([due])[0])
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,4 +1,7 @@
-"""The loss head: cross-entropy at trained positions, in chunks, so that a batch's logits never exist at once."""
+"""The loss head: cross-entropy at trained positions, in chunks, so that a batch's logits never exist at once.
+
+A loss of the user's own sees whole logits instead: nobody can say that it could be computed in chunks.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions, CausalLMOutputWithPast
 
+from .own_loss import OwnLoss
 from .rows import IGNORED
 
 # Logits in memory at once: 64 MiB of float32.
@@ -46,6 +50,23 @@ def attach_loss(model: Any) -> bool:
 
     model.forward = types.MethodType(forward, model)
     return chunked
+
+
+def attach_own_loss(model: Any, function: OwnLoss) -> None:
+    """Let `model(..., labels=…)` return a loss of the user's own, times the trained tokens that it is a mean of."""
+    own = model.forward
+
+    def forward(self: Any, *args: Any, labels: torch.Tensor | None = None, **inputs: Any) -> Any:
+        if labels is None:
+            return own(*args, **inputs)
+        wanted = labels[:, 1:]
+        mask = wanted != IGNORED
+        logits = own(*args, **inputs).logits[:, :-1].float()
+        # A process's share may be blank: the mean of nothing is no number.
+        mean = function(logits=logits, labels=wanted, mask=mask) if mask.any() else logits.sum() * 0
+        return CausalLMOutputWithPast(loss=mean * mask.sum())
+
+    model.forward = types.MethodType(forward, model)
 
 
 def _decoder(model: Any) -> Any:

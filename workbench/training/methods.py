@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from validators.assets import require
 from validators.suggest import did_you_mean
 
+from ..adapters import AdapterError, check_adapter
 from ..models import load_model
 from .rows import TrainingError
 from .settings import TrainingSettings
@@ -17,12 +16,9 @@ from .settings import TrainingSettings
 
 def load_base(settings: TrainingSettings) -> Any:
     """The model to train or to put an adapter on. Raises AssetError, TrainingError."""
-    if settings.method == "qlora":
-        model = _load_in_4_bits(settings)
-    else:
-        # All weights are trained in float32: a step of 1e-5 vanishes in bf16. Products are in `dtype` all the same.
-        dtype = "float32" if settings.method == "full" else settings.dtype
-        model = load_model(settings.folder, settings.device, dtype)
+    # All weights are trained in float32: a step of 1e-5 vanishes in bf16. Products are in `dtype` all the same.
+    dtype = "float32" if settings.method == "full" else settings.dtype
+    model = load_model(settings.folder, settings.device, dtype, four_bits=settings.method == "qlora")
     model.config.use_cache = False
     return model
 
@@ -93,49 +89,16 @@ def _is_transposed(model: Any) -> bool:
     return any(isinstance(module, Conv1D) for module in model.modules())
 
 
-def _load_in_4_bits(settings: TrainingSettings) -> Any:
-    torch = require("torch", "training", "local")
-    bitsandbytes = require("bitsandbytes", "method: qlora", "local")
-    transformers = require("transformers", "training", "local")
-    config = transformers.BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=getattr(torch, settings.dtype),
-    )
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        settings.folder,
-        dtype=getattr(torch, settings.dtype),
-        quantization_config=config,
-        device_map={"": settings.device},
-        use_safetensors=True,
-        trust_remote_code=False,
-    ).eval()
-    layers = [m for m in model.modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]
-    if not layers:
-        raise TrainingError(
-            f"method: qlora packs linear layers into 4 bits, and {type(model).__name__} has none that can be. "
-            "Use method: lora."
-        )
-    for layer in layers:
-        # A forward pass without gradients would repack the weights for such CPUs, and gradients would be gone.
-        layer.support_avx512bf16_for_cpu = False
-    return model
-
-
 def _continued(model: Any, settings: TrainingSettings) -> Any:
     """The model with an earlier adapter put on, to be trained further: its rank, alpha and modules stand."""
     import peft
 
     folder = settings.continue_from
     assert folder is not None
-    base = adapter_base(folder)
-    if Path(base).name.lower() != Path(settings.model).name.lower():
-        raise TrainingError(
-            f"continue_from: {folder} is an adapter of {base}, and the base here is {settings.model}. Take that "
-            "base, or leave out continue_from. If both are the same weights, write the base's name into "
-            "base_model_name_or_path of its adapter_config.json."
-        )
+    try:
+        check_adapter(folder, settings.model, settings.folder)
+    except AdapterError as error:
+        raise TrainingError(f"continue_from: {error}") from None
     try:
         return peft.PeftModel.from_pretrained(model, folder, is_trainable=True)
     except (RuntimeError, ValueError, TypeError, KeyError, OSError) as error:
@@ -143,15 +106,3 @@ def _continued(model: Any, settings: TrainingSettings) -> Any:
             f"continue_from: the adapter {folder} cannot be put on {settings.model}: "
             f"{' '.join(str(error).split())[:300]}"
         ) from error
-
-
-def adapter_base(folder: Path) -> str:
-    """The base model that an adapter folder names. Raises TrainingError."""
-    path = folder / "adapter_config.json"
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(
-            f"continue_from: {path} cannot be read as an adapter's config ({type(error).__name__}: {error}). "
-            "Give the folder of an adapter that peft wrote."
-        ) from None

@@ -31,3 +31,24 @@ class Order(torch.utils.data.Sampler[int]):
             return iter(torch.randperm(self._count, generator=chance).tolist())
         grouped: Any = get_length_grouped_indices
         return iter(grouped(self._lengths, self._batch_size, generator=chance))
+
+
+class SharedOrder(torch.utils.data.Sampler[int]):
+    """The order of one process's training in pieces, filled up to a multiple with the blanks behind the items."""
+
+    def __init__(self, order: Order, pieces: int, multiple: int) -> None:
+        self._order, self._pieces = order, pieces
+        real = len(order) * pieces
+        self._blanks = range(real, real + -real % multiple)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the data loader before each epoch."""
+        self._order.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self._order) * self._pieces + len(self._blanks)
+
+    def __iter__(self) -> Iterator[int]:
+        for index in self._order:
+            yield from range(index * self._pieces, (index + 1) * self._pieces)
+        yield from self._blanks

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from validators.encoding import encode
+from validators.encoding import Encoding, encode
 from validators.examples import Example
 from validators.tokens import HuggingFaceTokenizer, TokenizerError
 
@@ -36,8 +36,7 @@ def encode_rows(
             continue
         if encoding.trained == 0:
             silent.append(str(example.line))
-        labels = [i if m else IGNORED for i, m in zip(encoding.ids, encoding.loss_mask, strict=True)]
-        rows.append({"input_ids": list(encoding.ids), "labels": labels})
+        rows.append(as_row(encoding))
     if faults:
         raise TrainingError("\n".join(faults[:10]))
     if silent:
@@ -47,6 +46,12 @@ def encode_rows(
             "Raise max_length, or take these rows out."
         )
     return rows
+
+
+def as_row(encoding: Encoding) -> dict[str, list[int]]:
+    """An encoding as {"input_ids", "labels"}."""
+    labels = [i if m else IGNORED for i, m in zip(encoding.ids, encoding.loss_mask, strict=True)]
+    return {"input_ids": list(encoding.ids), "labels": labels}
 
 
 def collate(rows: Sequence[Mapping[str, list[int]]], pad_id: int) -> dict[str, Any]:

@@ -6,32 +6,41 @@ which tokens train, who sees whom, what the loss is divided by, and that a kille
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import transformers
-from transformers.trainer_utils import EvalLoopOutput
 
 from validators.examples import Example
 from validators.tokens import HuggingFaceTokenizer
 
 from ..runs import Run
 from .attention import why_not_packed
-from .checkpoints import cut_log, last_checkpoint, remove_checkpoints, save_trained, stopped_early
+from .batches import Batches, batches_of
+from .checkpoints import cut_log, last_checkpoint, remove_checkpoints, stopped_early, trained_folder
+from .job import Job
+from .launch import launch
 from .log import Keeping, Log, Progress
-from .loss import attach_loss
+from .loss import attach_loss, attach_own_loss
 from .methods import load_base, with_method
-from .order import Order
-from .packing import Row, collate_packed, pack_rows
-from .rows import IGNORED, TrainingError, collate, encode_rows
-from .settings import TrainingSettings, TrainingSummary
+from .monitor import Monitor
+from .own_loss import load_loss, loss_digest, try_loss
+from .packing import Row
+from .room import named, room_for
+from .row_facts import padding, row_facts
+from .rows import IGNORED, encode_rows
+from .saving import save_trained
+from .settings import DevScore, TrainingSettings, TrainingSummary
+from .supervised import SupervisedTrainer
+from .trackers import open_log
+from .xray import FirstBatch, x_ray
 
 log = logging.getLogger("workbench.training")
 GROUPED = "batches of like lengths"
@@ -44,35 +53,24 @@ def fine_tune(
     tokenizer: HuggingFaceTokenizer,
     run: Run,
     progress: Progress,
+    score: DevScore | None = None,
+    first_batch: FirstBatch = lambda _: None,
 ) -> TrainingSummary:
-    """Train on `train`, keep the epoch with the lowest loss on `dev`, save it in the run folder.
+    """Train on `train`, keep the epoch with the lowest loss on `dev` (or the best `score`), save it in the run folder.
 
-    An interrupted training goes on from its last whole checkpoint. Raises TrainingError.
+    An interrupted training goes on from its last whole checkpoint. `first_batch` is told what the first step
+    sees, before it is made (see `xray`). Raises TrainingError.
     """
     rows = encode_rows(train, tokenizer, settings.max_length)
     dev_rows = encode_rows(dev, tokenizer, settings.max_length)
     checkpoints = run.checkpoint_folder(settings.name)
-    transformers.set_seed(settings.seed)
-    model, packing = prepare(settings, rows)
     last = last_checkpoint(checkpoints)
-    # Time spent before an interruption counts: it was paid for.
-    begun = time.monotonic() - cut_log(run, settings.name, last)
-    trainer = trainer_for(model, settings, rows, dev_rows, checkpoints, tokenizer, packed=packing == "packed")
-    if last and stopped_early(_history(last), settings.patience):
-        trainer.args.max_steps = _steps(last)
-    with run.open_training(settings.name) as file:
-        trainer.add_callback(Log(file.append, progress, lambda: int(trainer.tokens_seen), begun))
-        trainer.add_callback(Keeping(settings.save_seconds, settings.patience))
-        try:
-            trainer.train(resume_from_checkpoint=str(last) if last else None)
-        except torch.OutOfMemoryError as error:
-            raise TrainingError(
-                f"training does not fit the memory of {settings.device}. Lower batch_size or max_length, set "
-                "gradient_checkpointing: on, or use method: qlora; a training that has finished an epoch goes on "
-                "from there only with the same settings."
-            ) from error
-    save_trained(trainer.model, settings, trained_folder(run, settings))
-    summary = _summary(trainer.state, settings, rows, bool(dev_rows), time.monotonic() - begun, packing)
+    sources = [(name, example.line) for name, example in train.items()]
+    job = Job(settings, run, rows, dev_rows, sources, last, cut_log(run, settings.name, last))
+    if settings.processes > 1:
+        summary = launch(job, progress, first_batch)
+    else:
+        summary = train_job(job, tokenizer, progress, first_batch, score)
     # On record before the checkpoints go: a kill in between would else train everything again.
     if (info := run.contender(settings.name)) is not None:
         run.write_contender(settings.name, info | {"training": summary.as_dict()})
@@ -80,10 +78,55 @@ def fine_tune(
     return summary
 
 
-def trained_folder(run: Run, settings: TrainingSettings) -> Path:
-    """Where the adapter lies, or the whole model of `method: full`."""
-    adapter = run.adapter_folder(settings.name)
-    return adapter.with_name("model") if settings.method == "full" else adapter
+def train_job(
+    job: Job,
+    tokenizer: HuggingFaceTokenizer,
+    progress: Progress,
+    first_batch: FirstBatch,
+    score: DevScore | None = None,
+) -> TrainingSummary:
+    """Train in this process, which is the only one or one of several; the first of them writes and tells."""
+    settings, run, last = job.settings, job.run, job.last
+    transformers.set_seed(settings.seed)
+    with named(settings, job.rows):
+        model, packing = prepare(settings, job.rows)
+    # Time spent before an interruption counts: it was paid for.
+    begun = time.monotonic() - job.spent
+    checkpoints = run.checkpoint_folder(settings.name)
+    trainer = trainer_for(
+        model,
+        settings,
+        job.rows,
+        job.dev_rows,
+        checkpoints,
+        tokenizer,
+        packed=packing == "packed",
+        score=score,
+    )
+    stopped = functools.partial(stopped_early, patience=settings.patience, score=score)
+    if last and stopped(_history(last)):
+        trainer.args.max_steps = _steps(last)
+    with contextlib.ExitStack() as files:
+        append: Callable[[Any], None] = _nothing
+        if trainer.is_world_process_zero():
+            batch = x_ray(trainer.first_sequences(), job, tokenizer, packing)
+            run.write_first_batch(settings.name, batch)
+            first_batch(batch)
+            append = files.enter_context(open_log(settings, run, _steps(last) if last else 0))
+        told = Log(append, progress, trainer.tokens_of_all, begun, Monitor(settings.device))
+        trainer.add_callback(told)
+        trainer.add_callback(Keeping(settings.save_seconds, stopped))
+        with named(settings, job.rows, lambda: told.broke(trainer.state.global_step, "memory")):
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
+    if trainer.is_world_process_zero():
+        save_trained(trainer.model, settings, trained_folder(run, settings), run, job.rows)
+    facts = row_facts(job.rows, job.dev_rows, tokenizer)
+    facts["padding"] = 0.0 if packing == "packed" else padding(job.rows, settings)
+    return _summary(trainer, job, time.monotonic() - begun, packing, facts)
+
+
+def _nothing(*_: Any) -> None:
+    """What the other processes write."""
 
 
 def prepare(settings: TrainingSettings, rows: Sequence[Row]) -> tuple[Any, str]:
@@ -98,7 +141,12 @@ def prepare(settings: TrainingSettings, rows: Sequence[Row]) -> tuple[Any, str]:
             log.warning("contender %r is trained in %s.", settings.name, packing)
     adapted = with_method(model, settings)
     # Around the head as it now is: it may be trained too.
-    if not attach_loss(model):
+    if settings.loss is not None:
+        own_loss = load_loss(settings.loss, settings.code)
+        vocabulary = int(model.config.get_text_config().vocab_size)
+        try_loss(own_loss, settings.loss, rows[0]["labels"], vocabulary, settings.device)
+        attach_own_loss(model, own_loss)
+    elif not attach_loss(model):
         log.warning(
             "%s keeps its head to itself: the logits of whole batches stand in memory.", type(model).__name__
         )
@@ -114,41 +162,41 @@ def trainer_for(
     tokenizer: HuggingFaceTokenizer,
     *,
     packed: bool,
+    score: DevScore | None = None,
 ) -> SupervisedTrainer:
     """The Trainer over rows as they are batched; `model` is as `prepare` returns it."""
-    train: Sequence[Any] = rows
-    dev: Sequence[Any] = sorted(dev_rows, key=lambda row: len(row["input_ids"]))
-    collator: Any = functools.partial(collate, pad_id=tokenizer.tokenizer.pad_token_id or 0)
-    order = Order(len(rows), settings.seed, [len(r["input_ids"]) for r in rows], settings.batch_size)
-    if packed:
-        train, dev = (pack_rows(some, settings.batch_size, settings.seed) for some in (rows, dev_rows))
-        collator, order = collate_packed, Order(len(train), settings.seed)
+    pad_id = tokenizer.tokenizer.pad_token_id or 0
+    batches = batches_of(settings, rows, dev_rows, pad_id, packed=packed)
+    room = room_for(model, settings, rows, packed=packed)
+    if settings.gradient_checkpointing == "auto" and (told := room.told()):
+        log.warning("contender %r is trained in the memory that is free: %s.", settings.name, told)
     trainer = SupervisedTrainer(
-        order=order,
+        order=batches.order,
+        score=score,
+        room=room,
         model=model,
-        args=_arguments(
-            settings, len(train), bool(dev_rows), checkpoints, packed, _checkpoints(model, settings, rows)
-        ),
-        train_dataset=train,
-        eval_dataset=dev or None,
-        data_collator=collator,
+        args=_arguments(settings, batches, checkpoints, room.checkpointing),
+        train_dataset=batches.train,
+        eval_dataset=batches.dev or None,
+        data_collator=batches.collator,
     )
+    if score is not None:
+        trainer.args.metric_for_best_model = "eval_score"
+        trainer.args.greater_is_better = score.higher_is_better
     trainer.remove_callback(transformers.PrinterCallback)
     return trainer
 
 
 def _arguments(
-    settings: TrainingSettings, items: int, evaluates: bool, checkpoints: Path, packed: bool, recompute: bool
+    settings: TrainingSettings, batches: Batches, checkpoints: Path, recompute: bool
 ) -> transformers.TrainingArguments:
-    """`items` are rows, or bins where rows are packed: a bin is a whole micro-batch."""
-    size = 1 if packed else settings.batch_size
-    steps = math.ceil(math.ceil(items / size) / settings.gradient_accumulation) * settings.epochs
+    steps, evaluates = batches.steps * settings.epochs, bool(batches.dev)
     return transformers.TrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=settings.epochs,
-        per_device_train_batch_size=size,
-        per_device_eval_batch_size=1 if packed else size * 2,
-        gradient_accumulation_steps=settings.gradient_accumulation,
+        per_device_train_batch_size=batches.train_size,
+        per_device_eval_batch_size=batches.dev_size,
+        gradient_accumulation_steps=batches.accumulation,
         gradient_checkpointing=recompute,
         gradient_checkpointing_kwargs={"use_reentrant": False},
         learning_rate=settings.learning_rate,
@@ -178,79 +226,6 @@ def _arguments(
     )
 
 
-def _checkpoints(model: Any, settings: TrainingSettings, rows: Sequence[Row]) -> bool:
-    """Whether layers are computed again in the backward pass: as asked, or where a GPU would not hold what they keep."""
-    if settings.gradient_checkpointing != "auto" or not settings.device.startswith("cuda"):
-        return settings.gradient_checkpointing == "on"
-    longest = max(len(row["input_ids"]) for row in rows)
-    mean = sum(len(row["input_ids"]) for row in rows) / len(rows)
-    config = model.config.get_text_config()
-    wide = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
-    # Inputs of the linear layers, norms and attention of one token in one layer, in 16 bits.
-    kept = 2 * (14 * config.hidden_size + 4 * wide) * config.num_hidden_layers
-    free, _ = torch.cuda.mem_get_info(settings.device)
-    return bool(kept * max(longest, settings.batch_size * mean) > 0.8 * free)
-
-
-class SupervisedTrainer(transformers.Trainer):
-    """The Trainer over a model that `attach_loss` has made to return summed cross-entropies."""
-
-    # Real tokens trained on so far, padding left out.
-    tokens_seen: Any = 0
-
-    def __init__(self, *, order: Order, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self._order = order
-        # The Trainer divides by the tokens of the whole step only for losses that say they take the count.
-        self.model_accepts_loss_kwargs = True
-
-    def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        """Cross-entropy summed over trained tokens, divided by their count in the whole step on all devices."""
-        if model.training:
-            mask = inputs.get("attention_mask")
-            self.tokens_seen += inputs["input_ids"].numel() if mask is None else mask.sum()
-        out = model(**inputs, use_cache=False)
-        count = _trained(inputs) if num_items_in_batch is None else num_items_in_batch
-        loss = out.loss / count
-        if num_items_in_batch is not None and self.args.average_tokens_across_devices:
-            # Gradients are averaged over processes, each of which has divided by the tokens of all.
-            loss = loss * self.accelerator.num_processes
-        return (loss, out) if return_outputs else loss
-
-    def evaluation_loop(
-        self,
-        dataloader: Any,
-        description: str,
-        prediction_loss_only: bool | None = None,
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
-    ) -> EvalLoopOutput:
-        """The mean over all trained tokens of the split: a mean of batches would weigh short answers more."""
-        whole: Any = self.model
-        model = self._wrap_model(whole, training=False).eval()
-        loss, count = 0.0, 0.0
-        for batch in dataloader:
-            inputs = self._prepare_inputs(batch)
-            with torch.no_grad(), self.compute_loss_context_manager():
-                summed = model(**inputs, use_cache=False).loss.detach().float()
-            both = torch.stack([summed, _trained(inputs).to(summed)])
-            summed_all, counted_all = self.accelerator.reduce(both, "sum").tolist()
-            loss, count = loss + summed_all, count + counted_all
-        metrics = {f"{metric_key_prefix}_loss": loss / count}
-        nothing: Any = None
-        return EvalLoopOutput(nothing, nothing, metrics, num_samples=len(dataloader.dataset))
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Order:
-        return self._order
-
-
-def _trained(inputs: Mapping[str, Any]) -> torch.Tensor:
-    labels: torch.Tensor = inputs["labels"]
-    return (labels[:, 1:] != IGNORED).sum()
-
-
 def _history(checkpoint: Path) -> list[dict[str, Any]]:
     state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     return list(state["log_history"])
@@ -261,18 +236,31 @@ def _steps(checkpoint: Path) -> int:
 
 
 def _summary(
-    state: Any, settings: TrainingSettings, rows: Sequence[Row], evaluated: bool, seconds: float, packing: str
+    trainer: SupervisedTrainer, job: Job, seconds: float, packing: str, facts: Mapping[str, Any]
 ) -> TrainingSummary:
+    settings, rows, state = job.settings, job.rows, trainer.state
     # A training that stopped early has seen less.
     epochs = state.epoch or settings.epochs
-    best = state.best_metric if evaluated and state.best_global_step else None
+    best_step = state.best_global_step or None if job.dev_rows else None
+    at_best: dict[str, Any] = next(
+        (row for row in state.log_history if row["step"] == best_step and "eval_loss" in row), {}
+    )
     return TrainingSummary(
         examples=len(rows),
         steps=state.global_step,
         tokens=round(sum(len(r["input_ids"]) for r in rows) * epochs),
         trained_tokens=round(sum(t != IGNORED for r in rows for t in r["labels"]) * epochs),
-        best_step=state.best_global_step if best is not None else None,
-        dev_loss=best,
+        best_step=best_step,
+        dev_loss=_number(at_best.get("eval_loss")),
         seconds=seconds,
         packing=packing,
+        rows=facts,
+        processes=settings.processes,
+        dev_score=_number(at_best.get("eval_score")),
+        loss=loss_digest(settings.loss, settings.code) if settings.loss is not None else None,
+        sparing=trainer.room.told(),
     )
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,180 @@
+"""What one training would take: rows, steps, tokens, and memory, time and USD of each method side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+
+from validators.assets import AssetError
+from validators.encoding import Encoding, encode
+from validators.examples import Example
+from validators.tokens import HuggingFaceTokenizer, TokenizerError
+
+from .backends.memory import free_bytes
+from .data import Dataset
+from .experiment import Experiment
+from .forecast import Pace, Workload, fitted, peak_bytes, training_seconds
+from .means import Means
+from .plan_prompts import first_passages, with_passage
+from .recipe import Method
+from .settings import FineTuned
+from .training.packing import common_beginning
+from .training.rows import as_row
+
+
+@dataclass(frozen=True, slots=True)
+class MethodPlan:
+    """One training by one method. `fits` what is free now, computed as `sparing` says; None is unknown.
+
+    Seconds and USD are unknown too where it does not fit.
+    """
+
+    method: Method
+    chosen: bool
+    memory_gb: float
+    fits: bool | None
+    sparing: str | None
+    minutes: float | None = None
+    usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """One training, and how many of it; None where the model's tokenizer or size is not here.
+
+    Tokens are over all epochs of one training; `minutes` and `usd` are of all `trainings`: folds times
+    seeds, and a learning curve's smaller ones by their share of the rows. `methods` are one training each.
+    """
+
+    rows: int
+    steps: int | None
+    tokens: int | None = None
+    trained_tokens: int | None = None
+    truncated_rows: int | None = None
+    minutes: float | None = None
+    memory_gb: float | None = None
+    usd: float | None = None
+    trainings: float = 1
+    methods: tuple[MethodPlan, ...] = ()
+
+
+def hours_usd(seconds: float, experiment: Experiment) -> float | None:
+    """USD of local time; None unless the experiment names the hour's price (0 where it is free)."""
+    costs = experiment.decision.costs
+    named = "gpu_usd_per_hour" in costs.model_fields_set
+    return seconds * costs.gpu_usd_per_hour / 3600 if named else None
+
+
+def plan_training(
+    settings: FineTuned, experiment: Experiment, dataset: Dataset, means: Means
+) -> TrainingPlan:
+    """Rows, steps and tokens as the trainer would see them; memory and time as forecast. Raises CorpusError."""
+    examples = _examples(settings, experiment, dataset)
+    updates = math.ceil(math.ceil(len(examples) / settings.batch_size) / settings.gradient_accumulation)
+    planned = TrainingPlan(rows=len(examples), steps=max(1, math.ceil(updates * settings.epochs)))
+    if means.tokenizer is None:
+        return planned
+    encodings = _encoded(examples, means.tokenizer, settings.max_length)
+    if not encodings:
+        return planned
+    planned = replace(
+        planned,
+        tokens=round(sum(len(e.ids) for e in encodings) * settings.epochs),
+        trained_tokens=round(sum(e.trained for e in encodings) * settings.epochs),
+        truncated_rows=sum(e.truncated > 0 for e in encodings),
+    )
+    dev = [dataset.conversations[s.id] for s in dataset.dev if s.id in dataset.conversations]
+    dev_tokens = sum(len(e.ids) for e in _encoded(dev, means.tokenizer, settings.max_length))
+    methods = _methods(settings, experiment, means, encodings, dev_tokens)
+    own = next((m for m in methods if m.chosen), None)
+    if own is None:
+        return planned
+    return replace(planned, memory_gb=own.memory_gb, minutes=own.minutes, usd=own.usd, methods=methods)
+
+
+def _examples(settings: FineTuned, experiment: Experiment, dataset: Dataset) -> list[Example]:
+    examples = [dataset.conversations[s.id] for s in dataset.train if s.id in dataset.conversations]
+    if settings.with_ is None:
+        return examples
+    beside = settings.top_k - 1 if settings.distractors is None else settings.distractors
+    passages = cycle(first_passages(experiment))
+    contexts = ("\n\n".join(islice(passages, 1 + beside)) for _ in examples)
+    return [
+        msgspec.structs.replace(e, messages=with_passage(e.messages, context))
+        for e, context in zip(examples, contexts, strict=True)
+    ]
+
+
+def _encoded(examples: Sequence[Example], tokenizer: HuggingFaceTokenizer, most: int) -> list[Encoding]:
+    encodings = []
+    for example in examples:
+        try:
+            encodings.append(encode(example, tokenizer, most))
+        except TokenizerError:
+            continue  # the trainer names these rows and stops; the plan counts the others
+    return encodings
+
+
+def _methods(
+    settings: FineTuned,
+    experiment: Experiment,
+    means: Means,
+    encodings: Sequence[Encoding],
+    dev_tokens: int,
+) -> tuple[MethodPlan, ...]:
+    """Every method over these rows; none where the model's shape is not known, or tokens meet only some of its weights."""
+    if means.size is None or means.size.experts or means.device is None:
+        return ()
+    packed = settings.packing != "off"
+    shared = common_beginning([as_row(e) for e in encodings]) if packed else 0
+    found = []
+    for method in get_args(Method):
+        work = Workload(
+            method=method,
+            dtype=means.dtype,
+            device=means.device,
+            batch_size=settings.batch_size,
+            lengths=tuple(len(e.ids) for e in encodings),
+            trained=sum(e.trained for e in encodings),
+            shared=shared,
+            rank=settings.rank,
+            accumulation=settings.gradient_accumulation,
+            packed=packed,
+        )
+        free = free_bytes(means.device)
+        way, fits = fitted(means.size, work, settings.gradient_checkpointing, free)
+        plan = MethodPlan(
+            method=method,
+            chosen=method == settings.method,
+            memory_gb=peak_bytes(means.size, way) / 1e9,
+            fits=None if free is None else fits,
+            sparing=_sparing(way),
+        )
+        pace = means.pace(means.folder, way) if fits and means.folder and means.pace else None
+        if pace is not None:
+            seconds = training_seconds(way, pace, epochs=settings.epochs, dev_tokens=dev_tokens)
+            plan = replace(plan, minutes=seconds / 60, usd=hours_usd(seconds, experiment))
+        found.append(plan)
+    return tuple(found)
+
+
+def _sparing(way: Workload) -> str | None:
+    told = ["gradient checkpointing"] if way.checkpointing else []
+    told += [f"micro-batches in {way.parts} parts"] if way.parts > 1 else []
+    return ", ".join(told) or None
+
+
+def measured(folder: Path, work: Workload) -> Pace | None:
+    """The pace of `work` on this machine, from a few steps; None where these cannot be made."""
+    try:
+        from .training.pace import measured_pace
+
+        return measured_pace(folder, work)
+    except (AssetError, ImportError, OSError, ValueError, RuntimeError, MemoryError):
+        return None
