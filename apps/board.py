@@ -10,6 +10,7 @@ import msgspec
 
 from apps.reading import derived
 from metrics import METRICS
+from workbench.comparisons import comparison_now
 from workbench.evidence import Evidence, gather, repriced
 from workbench.experiment import Experiment, ExperimentError
 from workbench.human import scores_now
@@ -25,6 +26,17 @@ def experiment_of(run: Run) -> Experiment | None:
         return None if text is None else Experiment.parse(text, path=run.folder / "experiment.yaml")
     except ExperimentError:
         return None
+
+
+def alpha_of(run: Run) -> float:
+    """How often an interval that decides may miss: paired gains, slices and costs have it; scores are at 95 %."""
+    experiment = experiment_of(run)
+    return 0.05 if experiment is None else experiment.decision.alpha
+
+
+def level(run: Run) -> str:
+    """The same as the level of those intervals, in words."""
+    return f"{100 * (1 - alpha_of(run)):.4g} %"
 
 
 @derived
@@ -172,8 +184,14 @@ class Pair:
 
 def pairs(run: Run, metric: str) -> list[Pair]:
     """Paired comparisons on one metric."""
-    comparison = run.comparison() or {"metrics": {}}
+    comparison = _comparison(run) or {"metrics": {}}
     return [_pair(row) for row in comparison["metrics"].get(metric, ())]
+
+
+@derived
+def _comparison(run: Run) -> dict[str, Any] | None:
+    experiment = experiment_of(run)
+    return run.comparison() if experiment is None else comparison_now(run, experiment)
 
 
 def _pair(row: Mapping[str, Any]) -> Pair:

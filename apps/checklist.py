@@ -74,13 +74,13 @@ def _costs(verdict: Verdict, experiment: Experiment) -> Iterator[Point]:
     costs, stated = verdict.costs, experiment.decision.costs
     for key, question in (("data_usd", "The data?"), ("labour_usd", "The work?")):
         value = getattr(stated, key)
-        hint = None if value else f"counts as $0: set decision.costs.{key}"
+        hint = None if value else f"counts as $0: set {key} in decision.costs"
         yield Point("Costs", question, usd(value) if value else None, hint)
     training, free = costs.get("training_usd"), not stated.gpu_usd_per_hour
-    hint = "counts as $0: set decision.costs.gpu_usd_per_hour" if free else None
+    hint = "counts as $0: set gpu_usd_per_hour in decision.costs" if free else "nothing was trained here"
     yield Point("Costs", "Training?", usd(training) if training else None, hint if not training else None)
     hosting = costs.get("hosting_usd_per_month")
-    hint = None if hosting else "counts as $0: set decision.costs.hosting_usd_per_hour"
+    hint = None if hosting else "counts as $0: set hosting_usd_per_hour in decision.costs"
     yield Point("Costs", "Keeping it up?", f"{usd(hosting)} a month" if hosting else None, hint)
     answers = [f"{c.name} {usd(c.usd_per_1000)}" for c in verdict.contenders if c.usd_per_1000 is not None]
     unknown = [c.name for c in verdict.contenders if c.usd_per_1000 is None]
@@ -110,7 +110,7 @@ def _benefits(verdict: Verdict) -> Iterator[Point]:
         "Benefits",
         "Worth a month?",
         None if value is None else usd(value),
-        "not said: set decision.value_per_point" if value is None else None,
+        "not said: set value_per_point in decision" if value is None else None,
     )
     if saving is not None:
         pays = verdict.payback_months

@@ -9,8 +9,10 @@ import numpy.typing as npt
 
 from apps.board import experiment_of, gain, higher_is_better, pairs, priced_evidence
 from apps.reading import derived
-from workbench.evidence import Evidence, compare, pooled_seeds
+from workbench.difference import compare
+from workbench.evidence import Evidence, pooled_seeds
 from workbench.harm import changes_on_slices, slices_of
+from workbench.human import HUMAN, rated_here
 from workbench.records import Difference, SliceChange
 from workbench.runs import Run
 
@@ -146,8 +148,10 @@ def slice_changes(run: Run, metric: str, one: str, baseline: str) -> tuple[Slice
 
 def told_slices(run: Run, metric: str, one: str, baseline: str) -> tuple[SliceChange, ...] | None:
     """`slice_changes` where the verdict holds them already; else None."""
-    verdict = run.verdict()
+    verdict, experiment = run.verdict(), experiment_of(run)
     harm = verdict.harm if verdict else None
     if verdict is None or harm is None:
+        return None
+    if metric == HUMAN.name and experiment is not None and rated_here(run, experiment):
         return None
     return harm.slices if (verdict.metric, verdict.tuned, harm.against) == (metric, one, baseline) else None

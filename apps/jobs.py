@@ -7,6 +7,7 @@ nothing is ever stopped but what was started here. No Streamlit in here.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -72,7 +73,8 @@ class Job:
         try:
             with self._lock_file.open("r+") as file:
                 try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    # Shared: two who look at once must not take each other for the process.
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except BlockingIOError:
                     return int(file.read() or 0) or None
         except (FileNotFoundError, ValueError):
@@ -125,11 +127,19 @@ def save(root: Path, name: str, text: str, data: str, blob: bytes) -> Job:
 
 def start(job: Job) -> int:
     """Start it in a session of its own, so that it outlives the page, and return its process. Raises JobError."""
+    try:
+        return _started(job)
+    except OSError as error:
+        raise JobError(f"{error.filename or job.folder}: {error.strerror}") from error
+
+
+def _started(job: Job) -> int:
     with job._lock_file.open("a+") as lock, job.log.open("ab") as log:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise JobError(f"{job.name} is running already.") from None
+        lock.truncate(0)  # until the new process is known there is no number to stop
         process = subprocess.Popen(
             [sys.executable, "-c", _LAUNCH, "run", str(job.experiment), "--runs", str(job.root)],
             stdin=subprocess.DEVNULL,
@@ -139,7 +149,6 @@ def start(job: Job) -> int:
             start_new_session=True,
             pass_fds=(lock.fileno(),),
         )
-        lock.truncate(0)
         lock.write(str(process.pid))
         lock.flush()
     threading.Thread(target=process.wait, daemon=True).start()
@@ -149,7 +158,8 @@ def start(job: Job) -> int:
 def stop(job: Job, *, kill: bool = False) -> None:
     """Interrupt it as Ctrl-C does, or end it on the spot; finished answers are kept either way."""
     if (pid := job.pid) is not None:
-        os.killpg(pid, signal.SIGKILL if kill else signal.SIGINT)
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself meanwhile
+            os.killpg(pid, signal.SIGKILL if kill else signal.SIGINT)
 
 
 def run_of(job: Job, runs: list[Run]) -> Run | None:

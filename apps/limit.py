@@ -25,8 +25,7 @@ def limit(run: Run, cost: Mapping[str, Any] | None) -> None:
     """Draw the histograms, and what a limit of so many tokens would cost in rows and trained tokens."""
     lengths = _lengths(run)
     if lengths is None or cost is None:
-        why = (cost or {}).get("reason") or "this run did not measure them; running it again does"
-        st.caption(literal(f"No lengths: {why}."))
+        st.caption("No lengths: this run did not measure them; running it again does.")
         return
     of, n = cost["examples"], len(lengths.tokens)
     rows = count(n, "training row") if n == of else f"{n:,} evenly spaced rows of {of:,} for training"

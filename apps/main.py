@@ -7,6 +7,7 @@ import streamlit as st
 from apps import partial, picker
 from apps.reading import ReadOnce
 from apps.take_along import take_along
+from workbench.experiment import ExperimentError
 from workbench.runs import RunError
 
 # (file, title, icon, address): the order is that of the questions one asks.
@@ -46,12 +47,16 @@ STYLE = """<style>
 button[aria-label^="Download as CSV"] {display: none;}
 [data-testid="stText"] {white-space: pre-wrap; overflow-wrap: anywhere; font-family: inherit;}
 </style>"""
+# Streamlit writes white on the theme's colour, which is a light one on dark pages.
+NIGHT = """<style>
+button[kind="primary"], button[kind="primary"] *, [data-tag], [data-tag] * {color: #14171c;}
+</style>"""
 
 
 def main() -> None:
     """Draw the chosen page of the chosen run."""
     st.set_page_config(page_title="workbench", page_icon=ICON, layout="wide")
-    st.html(STYLE)
+    st.html(STYLE + (NIGHT if st.context.theme.type == "dark" else ""))
     runs = ReadOnce.all(picker.root())
     pages = [
         st.Page(file, title=title, icon=icon, url_path=address, default=file == PAGES[0][0])
@@ -71,7 +76,7 @@ def main() -> None:
         partial.banner(run, picker.meta_or_damage(run))
     try:
         page.run()
-    except RunError as error:
+    except (RunError, ExperimentError) as error:
         partial.damaged(error)
 
 

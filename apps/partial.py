@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from apps.words import literal
-from workbench.runs import Run, RunError
+from workbench.runs import Run
 
 _STATUS_WORDS = {
     "started": "This run is still going, or it was stopped without a word. Running it again picks up where it ended.",
@@ -41,7 +41,7 @@ def banner(run: Run, meta: dict[str, Any]) -> None:
         st.code(str(meta["error"]), language=None, wrap_lines=True)
 
 
-def damaged(error: RunError) -> None:
+def damaged(error: ValueError) -> None:
     """Say what cannot be read."""
     st.error("This part of the run cannot be read.")
     st.code(str(error), language=None, wrap_lines=True)

@@ -34,6 +34,8 @@ def choose(runs: list[Run]) -> Run:
             format_func=lambda n: f"{STATUS_SIGNS.get(metas[n]['status'], '?')} {n}",
         )
         _describe(metas[name])
+    if st.query_params.get("run", name) != name:
+        st.query_params.pop("sample", None)  # it was one of the other run
     st.query_params["run"] = name
     st.session_state["run"] = by_name[name]
     return by_name[name]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import CodeType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from workbench.files import StoredRows
@@ -29,8 +30,10 @@ Seen = dict[Path, Identity]
 
 # Objects of larger files are only kept as what was derived from them.
 KEPT_BYTES = 8 << 20
-KEPT_FILES = 256
+KEPT_BYTES_IN_ALL = 64 << 20
 KEPT_RESULTS = 512
+# What is derived of a large run takes hundreds of megabytes.
+KEPT_RUNS = 8
 
 
 def identity(path: Path) -> Identity:
@@ -91,9 +94,13 @@ def derived(function: Callable[Concatenate[Run, P], T]) -> Callable[Concatenate[
     by all sessions: never change them.
     """
 
+    # By its code: Streamlit runs a page's file anew at every click, and its functions are new ones then.
+    code: CodeType = function.__code__
+    known = (code.co_filename, code)
+
     def kept(run: Run, /, *args: P.args, **kwargs: P.kwargs) -> T:
         once = ReadOnce(run.folder, run.whole)
-        key = (function, once.folder, once.whole, args, tuple(sorted(kwargs.items())))
+        key = (once.whole or once.folder, once.folder, known, args, tuple(sorted(kwargs.items())))
         value = _results.get(key)
         if value is _ABSENT:
             with _watching() as seen:
@@ -143,9 +150,9 @@ _ABSENT = object()
 
 @dataclass(slots=True)
 class _Kept(Generic[T]):
-    """The last `most` values, each with the files it came from; used by all sessions' threads."""
+    """The last values that fit, each with the files it came from; used by all sessions' threads."""
 
-    most: int
+    fit: Callable[[OrderedDict[Any, tuple[Seen, Any]]], bool]
     values: OrderedDict[Any, tuple[Seen, Any]] = field(default_factory=OrderedDict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -169,9 +176,19 @@ class _Kept(Generic[T]):
         with self.lock:
             self.values[key] = (seen, value)
             self.values.move_to_end(key)
-            while len(self.values) > self.most:
+            while not self.fit(self.values):
                 self.values.popitem(last=False)
 
 
-_files: _Kept[Any] = _Kept(KEPT_FILES)
-_results: _Kept[Any] = _Kept(KEPT_RESULTS)
+def _few_bytes(files: OrderedDict[Any, tuple[Seen, Any]]) -> bool:
+    return (
+        sum(known[1] for seen, _ in files.values() for known in seen.values() if known) <= KEPT_BYTES_IN_ALL
+    )
+
+
+def _few_runs(results: OrderedDict[Any, tuple[Seen, Any]]) -> bool:
+    return len(results) <= KEPT_RESULTS and len({whole for whole, *_ in results}) <= KEPT_RUNS
+
+
+_files: _Kept[Any] = _Kept(_few_bytes)
+_results: _Kept[Any] = _Kept(_few_runs)

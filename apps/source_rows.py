@@ -65,6 +65,14 @@ def source_of(run: Run, name: str) -> Source | None:
 
 def marked(source: Source, line: int, column: int | None, where: str | None) -> Marked | None:
     """The row that begins in a line; a row that is no JSON as its raw text. None where none begins there."""
+    return _marked(source, identity(source.path), line, column, where)
+
+
+@lru_cache(maxsize=64)
+def _marked(
+    source: Source, known: Identity, line: int, column: int | None, where: str | None
+) -> Marked | None:
+    """Finding a line of a large file takes long: once, as long as the file is known by the same."""
     try:
         row = row_at(source.path, line)
         if row is not None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import streamlit as st
 
+from apps.board import heads
 from apps.exports import csv_text
+from apps.reading import derived
 from workbench.card import card_text
 from workbench.runs import Run, RunError
+from workbench.verdict import standing
 
 
 def take_along(run: Run) -> None:
@@ -42,7 +46,7 @@ def take_along(run: Run) -> None:
 
 def card_markdown(run: Run) -> str:
     """The decision card, fenced, so that a page or a ticket shows it as the terminal does."""
-    verdict = run.verdict()
+    verdict = derived(standing)(run, today=datetime.now(UTC).date())
     text = card_text(verdict) if verdict else "no verdict yet\n"
     # A fence longer than any run of backticks in the text: nothing in it can close it.
     fence = "`" * (3 + max(map(len, re.findall("`+", text)), default=0))
@@ -50,9 +54,9 @@ def card_markdown(run: Run) -> str:
 
 
 def scores(run: Run) -> Iterator[dict[str, Any]]:
-    """A row a contender and metric."""
-    for name in run.contenders():
-        for metric, score in (run.scores(name) or {"metrics": {}})["metrics"].items():
+    """A row a contender and metric, by the ratings that count now."""
+    for name, scored in heads(run).items():
+        for metric, score in scored["metrics"].items():
             low, high = score["interval"] or (None, None)
             yield {
                 "contender": name,

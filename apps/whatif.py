@@ -79,5 +79,5 @@ def what_if(run: Run, changes: tuple[tuple[str, float | None], ...], today: date
 
 def command(run: Run, changes: Mapping[str, float | None]) -> str:
     """The same question for the terminal."""
-    flags = [f"--{key.replace('_', '-')} {value:g}" for key, value in changes.items() if value is not None]
+    flags = [f"--{key.replace('_', '-')} {value:.12g}" for key, value in changes.items() if value is not None]
     return " ".join(["workbench decide", shlex.quote(f"{run.folder.parent.name}/{run.name}"), *flags])

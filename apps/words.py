@@ -48,13 +48,9 @@ def ago(then: str | None, now: datetime) -> str:
     except ValueError:
         return ""
     minutes = int(passed.total_seconds() // 60)
-    for size, unit in ((60 * 24 * 2, ""), (60 * 2, "hours"), (2, "minutes")):
-        if minutes >= size:
-            return (
-                f"{minutes // (60 if unit == 'hours' else 1)} {unit} ago"
-                if unit
-                else f"{minutes // 1440} days ago"
-            )
+    for unit, size in (("days", 1440), ("hours", 60), ("minutes", 1)):
+        if minutes >= 2 * size:
+            return f"{minutes // size} {unit} ago"
     return "just now"
 
 

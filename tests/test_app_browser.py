@@ -87,7 +87,7 @@ def test_every_page_draws_and_runs_nothing(server, driver, page):
     assert_nothing_ran(driver)
     if page in ("", "scores", "training"):
         charts = driver.find_elements("css selector", "[data-testid=stVegaLiteChart]")
-        assert [c.size["height"] > 150 for c in charts] == [True] * len(charts)
+        assert [c.size["height"] > 80 for c in charts] == [True] * len(charts)
         assert charts
 
 

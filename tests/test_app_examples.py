@@ -209,6 +209,18 @@ def test_a_sample_of_the_address_is_shown(root: Path, whole: Run) -> None:
     assert f"HTTP 500 {PAYLOAD}" in said
 
 
+def test_another_run_is_not_asked_for_this_ones_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKBENCH_RUNS", str(tmp_path))
+    large, small = make_run(tmp_path), make_run(tmp_path, samples=12, name="triage-0000aaaa")
+    at = opened("examples", run=large.name, sample=large.samples()[20].id)
+    assert "Sample 21" in words(at)
+    at.selectbox(key="run_name").set_value(small.name).run()
+    said = words(at)
+    assert "of 12 samples shown" in said and "This run has no sample" not in said
+
+
 def test_a_sample_that_is_not_there_is_said(root: Path) -> None:
     assert "This run has no sample ../../etc" in words(opened("examples", sample="../../etc"))
 
@@ -238,6 +250,21 @@ def test_which_samples_one_got_wrong_and_the_other_right_and_what_they_cost(root
     assert at.dataframe[0].value["#"].tolist() == [i + 1 for i in lost]
     took = sum(whole.predictions("few-shot")[i].seconds or 0.0 for i in lost)
     assert "What these answers took: lora" in said and f"few-shot {seconds(took)}" in said
+
+
+def test_a_link_names_the_contenders_and_the_outcome(root: Path, whole: Run) -> None:
+    at = opened(
+        "examples", contender="rag", against="few-shot", outcomes="loss,win", sample=whole.samples()[3].id
+    )
+    assert pills(at).value == ["win", "loss"] and "Sample 4" in words(at)
+    assert [box.value for box in at.selectbox if box.label in ("Contender", "against")] == ["rag", "few-shot"]
+    pills(at).set_value([]).run()
+    assert pills(at).value == [] and "outcomes" not in at.query_params, "the address follows the widgets"
+    at = opened("examples", contender="../../etc", against="few-shot", outcomes="loss;drop")
+    assert [box.value for box in at.selectbox if box.label in ("Contender", "against")] == [
+        "lora",
+        "few-shot",
+    ]
 
 
 def test_what_an_hour_of_the_machine_costs_prices_the_answers(tmp_path: Path) -> None:

@@ -9,14 +9,18 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 pytest.importorskip("streamlit", reason="the app needs streamlit")
 
 from streamlit.testing.v1 import AppTest
+from typer.testing import CliRunner
 
 from tests.app_pages import opened, words
 from tests.judged_run import TODAY, Answers, jsonl, marks, question, run_it, write_experiment
 from workbench.blind import BLOCK, Pair, agreements, pairs, tally, upcoming
+from workbench.cli.report import report
+from workbench.comparisons import comparison_now
 from workbench.experiment import Experiment
 from workbench.human import scores_now
 from workbench.ratings import RatingsError, latest, people, rate
@@ -140,6 +144,22 @@ def test_ratings_after_the_run_reach_the_verdict(run: Run) -> None:
     rate(run, *back)
     taken_back = standing(run, today=TODAY)
     assert taken_back is not None and taken_back.reason == "no-signal"
+
+
+def test_report_and_comparisons_follow_ratings(run: Run) -> None:
+    experiment = Experiment.load(run.folder / "experiment.yaml")
+    assert comparison_now(run, experiment) == run.comparison()
+    rate(run, *(choice(s.id, "a") for s in run.samples()[:20]))
+    found = (comparison_now(run, experiment) or {})["metrics"]["human"]
+    assert [(pair["difference"]["estimate"], pair["n"]) for pair in found] == [(1.0, 20)]
+    before = run.report_path("md").read_text()
+    cli = typer.Typer()
+    cli.command()(report)
+    done = CliRunner().invoke(cli, [str(run.folder)])
+    assert done.exit_code == 0, done.output
+    after = run.report_path("md").read_text()
+    assert ("TUNE · lora" in before, "TUNE · lora" in after) == (False, True)
+    assert "| lora − few-shot | +1.000" in after and "| 1.000 " in after
 
 
 def test_the_folder_keeps_what_the_ratings_file_said(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from apps.reading import ReadOnce, derived
+from apps.reading import KEPT_RUNS, ReadOnce, derived
 from tests.example_run import make_run
 from workbench.runs import Run, RunError
 
@@ -72,6 +72,32 @@ def test_a_file_of_the_same_size_and_a_later_time_is_another(tmp_path: Path) -> 
     path.write_text(text.replace(value, f'"value": {str(first)[:-1]}1', 1))
     os.utime(path, ns=(path.stat().st_mtime_ns, path.stat().st_mtime_ns + 1))
     assert scored(run, "exact_match")["lora"] != first
+
+
+def test_of_many_runs_the_last_are_kept(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path, name=f"triage-{at:08x}", until="contenders") for at in range(KEPT_RUNS + 1)]
+    for run in (*runs, *runs[1:]):
+        scored(run, "exact_match")
+    assert len(calls) == len(runs)
+    scored(runs[0], "exact_match")
+    assert len(calls) == len(runs) + 1
+
+
+PAGE = """
+@derived
+def counted(run):
+    calls.append("page")
+    return len(run.contenders())
+"""
+
+
+def test_a_page_that_is_run_anew_finds_what_it_derived(tmp_path: Path) -> None:
+    run, code = make_run(tmp_path), compile(PAGE, "page.py", "exec")
+    for _ in range(2):
+        page: dict[str, Any] = {"derived": derived, "calls": calls, "__name__": "page"}
+        exec(code, page)
+        assert page["counted"](run) == 4
+    assert calls == ["page"]
 
 
 def test_a_damaged_file_is_told_each_time_and_never_kept(tmp_path: Path) -> None:

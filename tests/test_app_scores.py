@@ -68,8 +68,8 @@ class TestWhatIf:
 
     def test_the_command_asks_the_same(self, tmp_path: Path) -> None:
         run = make_run(tmp_path / "runs")
-        asked = command(run, {"worth_it": 0.5, "requests_per_month": 1e6, "budget_usd": None})
-        assert asked == "workbench decide runs/triage-1f2e9a07 --worth-it 0.5 --requests-per-month 1e+06"
+        asked = command(run, {"worth_it": 0.5, "requests_per_month": 1_234_567.0, "budget_usd": None})
+        assert asked == "workbench decide runs/triage-1f2e9a07 --worth-it 0.5 --requests-per-month 1234567"
 
     def test_turning_a_control_changes_the_card_and_undo_brings_it_back(self, root: Path) -> None:
         run = make_run(root)
@@ -95,7 +95,7 @@ def test_the_checklist_says_what_is_known_and_what_is_not(root: Path) -> None:
         "Costs",
         "Benefits",
     ]
-    assert points["Costs", "The work?"].missing == "counts as $0: set decision.costs.labour_usd"
+    assert points["Costs", "The work?"].missing == "counts as $0: set labour_usd in decision.costs"
     assert "few-shot" in points["Alternatives", "What was tried without tuning?"].answer
     assert points["Benefits", "Cheaper a month by?"].answer == "$10.50"
     assert "Before tuning" in words(opened())

@@ -154,6 +154,18 @@ def slow(serve) -> tuple[str, threading.Event]:
     return serve(behave)[0], go
 
 
+def test_two_who_look_at_once_see_no_run(tmp_path):
+    job = save(tmp_path, "tickets", "name: tickets\n", "rows.csv", ROWS.encode())
+    (job.folder / "run.pid").write_text("1")
+    looking = "import sys; from apps.jobs import *\nwhile True: Job(Path(sys.argv[1]), 'tickets').pid"
+    other = subprocess.Popen([sys.executable, "-c", looking, str(tmp_path)], cwd=ROOT)
+    try:
+        assert {job.pid for _ in range(20_000)} == {None}
+    finally:
+        other.kill()
+        other.wait()
+
+
 def test_a_run_is_started_stopped_and_gone_on_with(tmp_path, slow, monkeypatch):
     address, go = slow
     job = save(tmp_path, "tickets", EXPERIMENT % address, "rows.csv", ROWS.encode())

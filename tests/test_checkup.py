@@ -34,6 +34,11 @@ def facts(*, settings: dict[str, Any] | None = None, **rows: Any) -> dict[str, A
     ("rows", "about", "name", "step", "cure"),
     [
         ([*log(FALLING), {"step": 12, "broke": "memory"}], facts(), "out of memory", 12, "batch_size"),
+        (
+            [*log(FALLING), {"step": 12, "broke": "memory"}],
+            facts(settings={"gradient_checkpointing": "off"}),
+            *("out of memory", 12, "gradient_checkpointing: auto"),
+        ),
         ([*log(FALLING), {"step": 13, "broke": "loss"}], facts(), "divergence", 13, "from 0.0002 to 2e-05"),
         (log([*FALLING, 0.9, 1.8, 2.6, 3.1, 3.3]), facts(), "divergence", 13, "Lower learning_rate"),
         (log([2.0, 9.0, 7.0, 5.0, 4.0, 3.5, 3.3, 3.2]), facts(), "divergence", 2, "Lower learning_rate"),

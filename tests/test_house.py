@@ -42,6 +42,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
             "compare_text",
             "scoring",
             "evidence",
+            "difference",
             "failures",
             "gates",
             "money",

@@ -14,7 +14,7 @@ import msgspec
 import polars
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from validators import lint
@@ -222,6 +222,7 @@ TURNS = st.lists(
 
 
 @settings(max_examples=150)
+@example([*[[("system", "0")]] * 7, [("assistant", "SORRY I CAN")]], True)
 @given(st.lists(TURNS, min_size=8, max_size=14), st.booleans())
 def test_a_block_has_the_fingerprints_of_its_rows(
     rows_of_turns: list[list[tuple[str, str]]], asked: bool

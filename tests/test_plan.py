@@ -262,6 +262,24 @@ def test_usd_by_the_backends_price(tmp_path: Path) -> None:
     assert made.usd == zero.usd
 
 
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (
+            {"budget_usd": 0.01},
+            "api may spend $0.01 and needs at most $0.10: what does not fit is asked once",
+        ),
+        ({"budget_usd": 5}, "api may spend $5.00 and needs at most $0.10\n"),
+        ({"budget_tokens": 900}, "api may spend 900 tokens and needs at most 1,140 tokens: what does not"),
+    ],
+)
+def test_what_a_server_may_spend_stands_beside_what_it_needs(
+    limits: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    api = {"kind": "openai", "model": "some-model", "max_new_tokens": 50, "price": [10, 100]}
+    assert words in plan_text(planned(write(tmp_path, backends={"api": api | limits}))) + "\n"
+
+
 @pytest.mark.parametrize(("budget", "over"), [(200.0, True), (300.0, False), (None, None)])
 def test_the_budget_takes_in_data_and_labour(budget: float | None, over: bool | None, tmp_path: Path) -> None:
     decision = {"budget_usd": budget, "costs": {"data_usd": 150, "labour_usd": 100}}
@@ -403,6 +421,6 @@ def test_dry_run(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPat
     assert answer["schema"] == "workbench.plan/1"
     assert set(answer) == {
         "schema", "experiment", "splits", "groups", "contenders", "minutes", "untimed", "usd", "budget_usd",
-        "over_budget", "test", "folds", "designs",
+        "over_budget", "budgets", "test", "folds", "designs",
     }  # fmt: skip
     assert answer["contenders"][1]["training"]["rows"] == 70

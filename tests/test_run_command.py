@@ -143,13 +143,17 @@ def test_a_run_leaves_a_complete_folder(whole: Path) -> None:
         "findings.jsonl",
         "lint.json",
         "cost.json",
+        "lengths.jsonl",
         "splits.json",
         "samples.jsonl",
     }
     end = {"comparison.json", "verdict.json", "report.html", "report.md", ".lock"}
     each = {"contender.json", "prompts.jsonl", "predictions.jsonl", "scores.json"}
     expected = top | end | {f"contenders/{name}/{file}" for name in run.contenders() for file in each}
-    expected |= {f"contenders/lora/{f}" for f in ("train.jsonl", "adapter/adapter_model.safetensors")}
+    expected |= {
+        f"contenders/lora/{f}"
+        for f in ("train.jsonl", "first-batch.json", "adapter/adapter_model.safetensors")
+    }
     assert expected <= found
     assert {f for f in found - expected if "/adapter/" not in f} == set()
     assert re.fullmatch(r"cheap-[0-9a-f]{8}", run.name)
@@ -396,7 +400,7 @@ def test_another_way_to_ask_does_not_train_again(whole: Path, tmp_path: Path) ->
         tuned = {"name": "lora", "kind": "fine-tuned", "epochs": 1, "rank": 2, "alpha": 4, **lora}
         experiment(tmp_path, **WHOLE | {"backends": backends, "contenders": [tuned]})
         done = process(tmp_path, "run", "experiment.yaml", "--offline")
-        assert done.returncode == 0, done.stderr
+        assert done.returncode in (0, 1), done.stderr  # alone, it decides nothing
         return adapter.stat().st_mtime_ns, max(p.completion_tokens or 0 for p in run.predictions("lora"))
 
     before = adapter.stat().st_mtime_ns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.test_training_models import FAMILIES, family
+from workbench.training import attention
 from workbench.training.attention import set_packed_attention, why_not_packed
 from workbench.training.loss import attach_loss
 from workbench.training.packing import Row, apart, collate_packed, common_beginning, useful_tokens
@@ -75,6 +77,33 @@ def test_logits_are_those_of_rows_alone(name: str) -> None:
         together = apart(model(**batch, use_cache=False).logits[0], batch)
     assert batch["input_ids"].shape[1] == 9 + 4 + 14 + 3 + 8
     assert float((together - alone).abs().max()) <= 1e-5 * max(1.0, float(alone.abs().max()))
+
+
+def kernel(q: Any, k: Any, v: Any, asked: Any, seen: Any, most: int, most_seen: int, **how: Any) -> Any:
+    """What torch's variable-length attention computes [tokens, heads, size], where there is no GPU to do so."""
+    assert how["window_size"][1] == 0
+    assert (most, most_seen) == tuple(int(ends.diff().max()) for ends in (asked, seen))
+    parts = []
+    for number in range(len(asked) - 1):
+        rows = slice(*asked[number : number + 2].tolist()), slice(*seen[number : number + 2].tolist())
+        one, keys, values = (x[rows[i > 0]].transpose(0, 1) for i, x in enumerate((q, k, v)))
+        # Causal by the last key.
+        far = torch.ones(one.shape[1], keys.shape[1]).triu(keys.shape[1] - one.shape[1] + 1).bool()
+        if (window := how["window_size"][0]) >= 0:
+            far |= torch.ones_like(far).tril(keys.shape[1] - one.shape[1] - window - 1).bool()
+        scores = (one @ keys.transpose(1, 2) * how["scale"]).masked_fill(far, -torch.inf)
+        parts.append((scores.softmax(-1) @ values).transpose(0, 1))
+    return torch.cat(parts)
+
+
+@pytest.mark.parametrize("name", ["llama", "mistral", "qwen3"])
+def test_a_gpu_is_told_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that share go through the variable-length kernel too: it takes other lengths of queries than of keys."""
+    asked: Any = SimpleNamespace(is_cuda=True, dtype=torch.bfloat16, shape=(1, 4, 7, 8))
+    assert attention._varlen(asked, torch.empty(1, 4, 19, 8)) is not None
+    assert attention._varlen(asked, torch.empty(1, 4, 7, 16)) is None
+    monkeypatch.setattr(attention, "_varlen", lambda *_: kernel)
+    assert why_not_packed(family(name), rows_that_begin_alike()) is None
 
 
 def gradients(model: Any, batches: list[dict[str, Any]]) -> tuple[float, torch.Tensor]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import SafetensorError
 
 from tests.conftest import make_tiny_model
 from validators.encoding import encode
@@ -477,6 +478,23 @@ def test_a_training_killed_after_its_last_step_only_saves(
     assert steps == []
     assert weights(tmp_path) == weights(whole[0])
     assert told(tmp_path) == told(whole[0])
+
+
+def test_a_disk_that_is_full_at_the_end_loses_nothing(
+    model: Path, whole: tuple[Path, TrainingSummary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Any, __: Any, work: Path) -> None:
+        work.mkdir()
+        (work / "adapter_model.safetensors").write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    with monkeypatch.context() as patch, pytest.raises(TrainingError, match="No space left") as error:
+        patch.setattr("workbench.training.saving._save_adapter", full)
+        train(model, tmp_path, dev=other(), **RISING)
+    assert "what was trained cannot be written to lora/adapter (" in str(error.value)
+    assert [p.name for p in Run(tmp_path).contender_folder("lora").iterdir() if "adapter" in p.name] == []
+    train(model, tmp_path, dev=other(), **RISING)
+    assert weights(tmp_path) == weights(whole[0])
 
 
 KILLED_OFTEN = """

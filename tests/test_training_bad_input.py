@@ -56,6 +56,17 @@ def with_system(row: dict[str, Any]) -> dict[str, Any]:
     return {"messages": [{"role": "system", "content": "Be brief."}, *row["messages"]]}
 
 
+def with_picture(row: dict[str, Any]) -> dict[str, Any]:
+    asked, answer = row["messages"]
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    return {
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": asked["content"]}, picture]},
+            answer,
+        ]
+    }
+
+
 # what the rows are, how the contender is set, the model's template → words of the message
 REFUSED: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str | None, tuple[str, ...]]] = {
     "rows with nothing to train": (
@@ -75,7 +86,7 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str | None, tuple
         [with_system(row) for row in ROWS],
         {},
         NO_SYSTEM + CHATML,
-        ("line ", "tiny refuses the roles system, user"),
+        ("lines ", "tiny refuses the roles system, user", "Use a template that takes them"),
     ),
     "an unknown target module": (
         ROWS,
@@ -89,6 +100,25 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str | None, tuple
         CHATML,
         ("modules_to_save: LlamaForCausalLM has no 'head'", "lm_head"),
     ),
+    "an adapter to go on from that is not there": (
+        ROWS,
+        {"continue_from": "gone", "rank": 16},
+        CHATML,
+        ("continue_from: ", "gone does not exist"),
+    ),
+    "pictures before a model for text": (
+        [with_picture(row) for row in ROWS],
+        {},
+        CHATML,
+        ("tiny is given text alone", "message 0 has a part of type 'image_url'", "take these rows out"),
+    ),
+    "a loss with a name of its own": (
+        ROWS,
+        {"loss": "dpo", "allow_code": True},
+        CHATML,
+        ("experiment.yaml:", "'dpo' names no function", "losses.py beside this file"),
+    ),
+    "a seed below zero": (ROWS, {"seed": -1}, CHATML, ("seed: must be greater than or equal to 0",)),
     "a loss that is no number": (
         ROWS,
         {"learning_rate": 1e30, "epochs": 6},

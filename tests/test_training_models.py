@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import torch
 import transformers
@@ -17,6 +18,7 @@ from tests.conftest import make_tiny_model
 from tests.test_training import QUIET, examples, loss_by_hand, settings_for
 from validators.encoding import encode
 from validators.tokens import load_hf_tokenizer
+from workbench.adapters import check_adapter
 from workbench.runs import Run
 from workbench.training import TrainingError, TrainingSettings, encode_rows, fine_tune
 from workbench.training.attention import set_packed_attention, why_not_packed
@@ -301,6 +303,7 @@ def tuned(folder: Path, run: Path, **changed: Any) -> Any:
     return fine_tune(settings_for(folder, **changed), examples(), {}, tokenizer, Run(run), QUIET)
 
 
+@pytest.mark.filterwarnings("error:Unable to fetch remote file")
 def test_an_adapter_is_trained_further(tiny_model: Path, tmp_path: Path) -> None:
     tuned(tiny_model, tmp_path / "first", rank=3, alpha=5, epochs=4, learning_rate=1e-2)
     earlier = Run(tmp_path / "first").adapter_folder("lora")
@@ -310,6 +313,19 @@ def test_an_adapter_is_trained_further(tiny_model: Path, tmp_path: Path) -> None
     assert (config["r"], config["lora_alpha"]) == (3, 5)
     logs = [Run(tmp_path / part).training("lora") for part in ("first", "second")]
     assert logs[1][0]["loss"] < 0.98 * logs[0][0]["loss"]  # it begins where the other ended
+
+
+def test_an_adapter_with_a_pattern_of_modules_keeps_it(tiny_model: Path, tmp_path: Path) -> None:
+    earlier, pattern = tmp_path / "earlier", r".*\.(q|v)_proj"
+    base = transformers.AutoModelForCausalLM.from_pretrained(tiny_model)
+    config = peft.LoraConfig(r=3, target_modules=pattern, task_type="CAUSAL_LM")
+    peft.get_peft_model(base, config).save_pretrained(earlier)
+    told = json.loads((earlier / "adapter_config.json").read_text())
+    (earlier / "adapter_config.json").write_text(json.dumps(told | {"base_model_name_or_path": "tiny"}))
+    tuned(tiny_model, tmp_path / "run", continue_from=earlier, epochs=1)
+    later = Run(tmp_path / "run").adapter_folder("lora")
+    assert json.loads((later / "adapter_config.json").read_text())["target_modules"] == pattern
+    check_adapter(later, "tiny", tiny_model)
 
 
 def test_an_adapter_of_another_base_is_refused_by_name(tiny_model: Path, tmp_path: Path) -> None:
@@ -331,6 +347,7 @@ def test_all_weights_train_and_the_folder_is_a_whole_model(tiny_model: Path, tmp
     folder = Run(tmp_path).contender_folder("lora") / "model"
     assert not Run(tmp_path).adapter_folder("lora").exists()
     again = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    assert again.config.use_cache, "who loads it would answer slowly"
     tokenizer = load_hf_tokenizer("tiny", folder)
     rows = encode_rows(examples(), tokenizer, 128)
     assert loss_by_hand(again, rows, 1) < 0.9 * log[0]

@@ -158,7 +158,8 @@ class HuggingFaceTokenizer:
         return script.shown(script.write(messages, generation_prompt=generation_prompt))
 
     def prompt_ids(self, messages: Sequence[Message], *, tools: Iterable[dict[str, Any]] = ()) -> list[int]:
-        """Token ids of a prompt that ends where the assistant's answer begins."""
+        """Token ids of a prompt that ends where the assistant's answer begins. Raises TokenizerError."""
+        refuse_pictures(messages, self.name)
         script = self.script(messages, tools)
         return script.tokenise(script.write(messages, generation_prompt=True))[0]
 
@@ -217,7 +218,8 @@ class HuggingFaceTokenizer:
             except Exception as error:  # templates raise jinja's own errors, each with the template's words
                 roles = ", ".join(m.role for m in messages)
                 raise TokenizerError(
-                    f"the chat template of {self.name} refuses the roles {roles}: {error}"
+                    f"the chat template of {self.name} refuses the roles {roles}: {error}. Use a template that takes "
+                    "them, or put a system text into the first question."
                 ) from error
         if any(str(m["content"]).strip() not in text for m in texts if m["role"] == "user"):
             raise TokenizerError(
@@ -248,6 +250,17 @@ class HuggingFaceTokenizer:
         """The template, which is told our day where it asks for today's date."""
         template: str = self.tokenizer.get_chat_template(tools=tools or None)
         return _calendar(self.day) + template if "strftime_now" in template else template
+
+
+def refuse_pictures(messages: Sequence[Message], name: str) -> None:
+    """Raise TokenizerError for parts that are no text: a text model would train and answer without them, unseen."""
+    for index, message in enumerate(messages):
+        for part in message.content if isinstance(message.content, tuple) else ():
+            if part["type"] != "text":
+                raise TokenizerError(
+                    f"{name} is given text alone, and message {index} has a part of type {part['type']!r}. Ask a model that "
+                    "takes such parts over a server (kind: openai), or take these rows out."
+                )
 
 
 def template_message(message: Message) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .chat_templates import HuggingFaceTokenizer, Script, TokenizerError
+from .chat_templates import HuggingFaceTokenizer, Script, TokenizerError, refuse_pictures
 from .examples import Example, Message
 
 Span = tuple[int, int]
@@ -41,10 +41,11 @@ def encode(example: Example, tokenizer: HuggingFaceTokenizer, max_length: int | 
     each turn, so templates without generation marks work too. Where a template writes an earlier turn
     otherwise once another follows, what stands in the whole conversation trains, without an end that the
     model does not stop at. `max_length` cuts the end off and says how many tokens went. Raises
-    TokenizerError where a turn is no continuation of its prompt, where the template leaves a trained
+    TokenizerError where a message is more than text, where a turn is no continuation of its prompt, where the template leaves a trained
     answer out, or does not end it with a token.
     """
     script = tokenizer.script(example.messages, example.tools)
+    refuse_pictures(example.messages, tokenizer.name)
     text = script.write(example.messages)
     trained = [i for i, m in enumerate(example.messages) if m.role == "assistant" and m.weight != 0]
     spans = _spans(example, trained, text, script) if trained else []

@@ -83,7 +83,7 @@ class TextFacts:
             self.labels.setdefault(row.reply, reply.strip())
         elif row.reply_words >= ECHO_WORDS and _is_echo(reply, turns):
             self.echoes.append(row.line)
-        if _REFUSAL.match(reply):
+        if row.reply_words and _REFUSAL.match(reply):  # not where it answers nothing
             self.refusals += 1
             self.refused_line = self.refused_line or row.line
         if row.example < self.below:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from metrics import METRICS, Comparison, compare_paired
+from metrics import Comparison, compare_paired
 
 from .experiment import Experiment
 from .experiment_file import ExperimentError
@@ -156,6 +156,6 @@ def _change(before: Mapping[str, Any], after: Mapping[str, Any], metric: str) ->
         a.stats[both],
         later[both],
         groups=[group for group, kept in zip(before["groups"], both, strict=True) if kept],
-        higher_is_better=METRICS[metric].higher_is_better if metric in METRICS else True,
+        higher_is_better=bool(after["metrics"][metric]["higher_is_better"]),
         reduce=a.reduce,
     )

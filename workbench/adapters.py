@@ -77,7 +77,10 @@ def _config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
     except OSError:
-        raise AdapterError(f"{folder} holds no {_CONFIG}, so it is no adapter folder of peft.") from None
+        what = (
+            f"holds no {_CONFIG}, so it is no adapter folder of peft" if folder.exists() else "does not exist"
+        )
+        raise AdapterError(f"{folder} {what}.") from None
     except ValueError as error:
         raise AdapterError(f"{folder / _CONFIG} is damaged ({error}).") from None
     if not (folder / _WEIGHTS).exists():
@@ -124,6 +127,8 @@ def _shapes_on(folder: Path, base: Path) -> dict[str, tuple[int, ...]]:
         config = peft.LoraConfig.from_pretrained(folder)
         # Some ways to begin a training look at the base's weights, and here there are none.
         config.init_lora_weights = False
+        # Which base it is of has been seen to: peft would warn of the folder here.
+        config.base_model_name_or_path = None
         with torch.device("meta"):
             bare = transformers.AutoModelForCausalLM.from_config(
                 transformers.AutoConfig.from_pretrained(base)

@@ -257,16 +257,19 @@ def _points(
     )
 
 
-def _rule_at(alt: Any, place: float, text: str, colour: str, dash: list[int], field: str = "place") -> Any:
-    """A vertical line across the chart with its words at the top."""
+def _rule_at(
+    alt: Any, place: float, text: str, colour: str, dash: list[int], field: str = "place", align: str = "left"
+) -> Any:
+    """A vertical line across the chart with its words at the top, to the right of it or (`align`) the left."""
     base = alt.Chart(alt.Data(values=[{field: place, "words": text}])).encode(x=f"{field}:Q")
     line = base.mark_rule(color=colour, strokeDash=dash, strokeWidth=1)
-    words = base.mark_text(color=colour, fontSize=_LABEL, baseline="bottom", align="left", dx=-1)
+    words = base.mark_text(color=colour, fontSize=_LABEL, baseline="bottom", align=align, dx=-1)
     return line + words.encode(text="words:N", y=alt.value(-6))
 
 
-def _legend(alt: Any) -> Any:
-    return alt.Legend(title=None, orient="top", direction="horizontal")
+def _legend(alt: Any, symbol: str | None = None) -> Any:
+    shape = {} if symbol is None else {"symbolType": symbol, "symbolStrokeWidth": 2, "symbolSize": 400}
+    return alt.Legend(title=None, orient="top", direction="horizontal", **shape)
 
 
 def _colour(alt: Any, legend: bool = True, roles: tuple[str, ...] = _ROLES) -> Any:

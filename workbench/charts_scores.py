@@ -76,11 +76,17 @@ def confusion_chart(labels: Sequence[str], counts: Sequence[Sequence[int]], *, w
         for j, n in enumerate(row)
         if j < len(true) or any(one[-1] for one in counts)
     ]
+    # Labels that nobody answered have their column too: the diagonal holds what is right.
     shown = [name for name in said if any(row["answered"] == name for row in rows)]
     axis = alt.Axis(labelLimit=140, labelAngle=-40, labelOverlap=False)
     base = alt.Chart(alt.Data(values=rows)).encode(
-        x=alt.X("answered:N", title="answered", sort=shown, axis=axis),
-        y=alt.Y("true:N", title="true", sort=true, axis=alt.Axis(labelLimit=140, labelOverlap=False)),
+        x=alt.X("answered:N", title="answered", scale=alt.Scale(domain=shown), axis=axis),
+        y=alt.Y(
+            "true:N",
+            title="true",
+            scale=alt.Scale(domain=true),
+            axis=alt.Axis(labelLimit=140, labelOverlap=False),
+        ),
     )
     shade = alt.Color(
         "share:Q",

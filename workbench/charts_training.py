@@ -52,11 +52,13 @@ def losses_chart(lines: Sequence[Line], *, width: int = 400) -> Any:
         color=_by_training(alt, lines)
         if several
         else alt.Color(
-            "split:N", scale=alt.Scale(domain=["train", "dev"], range=[MUTED, TUNED]), legend=_legend(alt)
+            "split:N",
+            scale=alt.Scale(domain=["train", "dev"], range=[MUTED, TUNED]),
+            legend=_legend(alt, "stroke"),
         ),
         tooltip=[*_tooltip(alt), "split:N", alt.Tooltip("loss:Q", format=".4f")],
     )
-    dashes = alt.StrokeDash("split:N", scale=splits, legend=_legend(alt) if several else None)
+    dashes = alt.StrokeDash("split:N", scale=splits, legend=_legend(alt, "stroke"))
     dev = base.transform_filter("datum.split == 'dev'")
     kept = dev.transform_filter("datum.kept").mark_point(size=190, strokeWidth=2, opacity=1)
     layers = [
@@ -66,7 +68,11 @@ def losses_chart(lines: Sequence[Line], *, width: int = 400) -> Any:
     ]
     if not several and lines[0].best_step is not None:
         best = lines[0].best_step
-        layers.insert(0, _rule_at(alt, float(best), f"kept: step {best}", INK, [3, 3], field="step"))
+        late = 2 * best > max((row["step"] for row in rows), default=best)
+        words = f"kept: step {best}"
+        layers.insert(
+            0, _rule_at(alt, float(best), words, INK, [3, 3], field="step", align="right" if late else "left")
+        )
     return alt.layer(*layers).properties(width=width, height=_TALL)
 
 
@@ -101,7 +107,7 @@ def learning_curve_chart(
     """Scores of trainings on parts of the training split, and the band in which one more training would score."""
     alt = _altair()
     title = metric_label(metric, higher_is_better)
-    x = alt.X("examples:Q", title="training rows", scale=alt.Scale(zero=True), axis=alt.Axis(format=","))
+    x = alt.X("examples:Q", title="training rows", scale=alt.Scale(zero=True), axis=alt.Axis(format=",d"))
     points = [{"examples": n, "score": value, "what": "measured"} for n, value in course.points]
     band = [
         {"examples": n, "score": value, "low": low, "high": high, "what": "forecast"}
@@ -134,12 +140,15 @@ def _names(lines: Sequence[Line]) -> list[str]:
 
 
 def _steps(alt: Any) -> Any:
-    return alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1, format=","))
+    axis = alt.Axis(tickMinStep=1, tickCount=8, format=",d")
+    return alt.X("step:Q", title="step", scale=alt.Scale(domainMin=0), axis=axis)
 
 
 def _by_training(alt: Any, lines: Sequence[Line]) -> Any:
     return alt.Color(
-        "training:N", scale=alt.Scale(domain=_names(lines), range=list(COLOURS)), legend=_legend(alt)
+        "training:N",
+        scale=alt.Scale(domain=_names(lines), range=list(COLOURS)),
+        legend=_legend(alt, "stroke"),
     )
 
 

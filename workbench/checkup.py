@@ -61,12 +61,14 @@ def _out_of_memory(log: Log, facts: Facts) -> Iterator[Symptom]:
     peak = max((row["memory_mb"] for row in log if row.get("memory_mb")), default=None)
     size = f" with {batch} rows a batch, each of at most {length} tokens" if batch and length else ""
     held = f"; {peak / 1024:.1f} GiB were in use" if peak else ""
+    # Left open, that was done before memory was said to have run out.
+    closed = asked.get("gradient_checkpointing") == "off"
     yield Symptom(
         "out of memory",
         log[-1]["step"],
         f"memory ran out after step {log[-1]['step']}{size}{held}.",
-        "Set gradient_checkpointing: on; halve batch_size and double gradient_accumulation (the same learning); "
-        "lower max_length; or use method: qlora.",
+        f"{'Set gradient_checkpointing: auto; halve' if closed else 'Halve'} batch_size and double "
+        "gradient_accumulation (the same learning); lower max_length; or use method: qlora.",
         "error",
     )
 

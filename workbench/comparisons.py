@@ -14,8 +14,11 @@ import numpy as np
 
 from metrics import Contrast, holm, simultaneous
 
-from .evidence import Evidence, comparable, compare
+from .difference import comparable, compare
+from .evidence import Evidence, gather
 from .experiment import Experiment
+from .human import rated_here
+from .runs import Run
 
 
 def compare_all(evidence: Sequence[Evidence], experiment: Experiment) -> dict[str, Any]:
@@ -26,6 +29,17 @@ def compare_all(evidence: Sequence[Evidence], experiment: Experiment) -> dict[st
             for metric, entry in _one_pair(tuned, other, experiment).items():
                 result[metric].append(entry)
     return {"metrics": result, "pairs": all_pairs(evidence, experiment)}
+
+
+def comparison_now(run: Run, experiment: Experiment) -> dict[str, Any] | None:
+    """comparison.json, made again where people have rated answers in the folder; None where there is none yet.
+
+    Raises RatingsError and RunError.
+    """
+    stored = run.comparison()
+    if stored is None or not rated_here(run, experiment):
+        return stored
+    return stored | compare_all(gather(run, experiment), experiment)
 
 
 def _one_pair(tuned: Evidence, other: Evidence, experiment: Experiment) -> dict[str, dict[str, Any]]:

@@ -16,7 +16,8 @@ import numpy as np
 from metrics import METRICS, Rows
 from metrics.types import Mask, row_mean
 
-from .evidence import Evidence, compare, gain
+from .difference import compare, gain
+from .evidence import Evidence
 from .experiment import Experiment
 from .margins import Row, row_of
 from .records import Prediction

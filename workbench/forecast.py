@@ -204,8 +204,8 @@ def _ways(work: Workload, switch: Switch) -> Iterator[Workload]:
 # -- time ----------------------------------------------------------------------------------------------
 
 
-def training_seconds(work: Workload, pace: Pace, *, epochs: float, dev_tokens: int = 0) -> float:
-    """Seconds of all steps and of the dev loss after each epoch."""
+def training_seconds(work: Workload, pace: Pace, *, epochs: float, dev_tokens: float = 0) -> float:
+    """Seconds of all steps and of the dev loss after each epoch, for which `dev_tokens` are computed."""
     batches = math.ceil(len(work.lengths) / work.batch_size)
     token = pace.batch / pace.tokens
     # A forward pass alone: of 2 passes' worth of products with an adapter, of 3 where all weights train, 1 more if made again.

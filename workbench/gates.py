@@ -14,7 +14,8 @@ import numpy as np
 
 from validators.prices import Price, load_prices
 
-from .evidence import Evidence, comparable
+from .difference import comparable
+from .evidence import Evidence
 from .experiment import Experiment
 from .failures import ENDS, cut_short, might_change, undecided
 from .money import money, surely_cheaper

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from metrics import Comparison, Rows
 from metrics.multiple import Contrast, simultaneous
 
-from .evidence import Evidence, best_first, comparable, gain, pooled_seeds
+from .difference import comparable, gain
+from .evidence import Evidence, best_first, pooled_seeds
 from .experiment import Experiment
 from .forgetting import forgetting_of
 from .records import Harm, Sample, SliceChange

@@ -26,14 +26,17 @@ def rated_by_people(run: Run, experiment: Experiment) -> dict[str, Rated]:
     return {c.name: Rated(by, values.get(c.name, {})) for c in experiment.contenders}
 
 
+def rated_here(run: Run, experiment: Experiment) -> bool:
+    """Whether people rated answers in the folder: what its files say of `human` may then be of before."""
+    return HUMAN.name in experiment.metric_names and bool(run.ratings())
+
+
 def scores_now(run: Run, experiment: Experiment) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each scored contender with its scores.json, the metric `human` measured by the ratings that count now.
 
     One at a time: rows of many samples are large. Raises RatingsError.
     """
-    rated = (
-        rated_by_people(run, experiment) if run.ratings() and HUMAN.name in experiment.metric_names else None
-    )
+    rated = rated_by_people(run, experiment) if rated_here(run, experiment) else None
     for contender in experiment.contenders:
         scores = run.scores(contender.name)
         if scores is None:

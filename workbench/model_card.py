@@ -217,7 +217,7 @@ def _limits(facts: CardFacts, verdict: Verdict | None) -> Iterator[Block]:
     forgetting = forgetting_of(facts.info.get("forgetting"))
     if forgetting is not None:
         change = words.percent(forgetting.change)
-        yield Text(f"On general text it takes {change} bits per byte of what its base takes.")
+        yield Text(f"On general text it takes {change} bits per byte against its base.")
     if verdict is not None and verdict.tuned == facts.settings.name:
         worse = [change.slice for change in verdict.harm.worse] if verdict.harm else []
         if worse:

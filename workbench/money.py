@@ -17,7 +17,8 @@ import numpy as np
 from metrics import Rows, bootstrap_values
 from metrics.types import Array, row_mean
 
-from .evidence import HOURS_PER_MONTH, Evidence, comparable, pooled_seeds
+from .difference import comparable
+from .evidence import HOURS_PER_MONTH, Evidence, pooled_seeds
 from .experiment import Experiment
 from .sections import Decision
 

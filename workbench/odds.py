@@ -12,7 +12,8 @@ import numpy as np
 from metrics import bootstrap_values, smallest_detectable_effect
 from metrics.types import row_mean
 
-from .evidence import Evidence, compare
+from .difference import compare
+from .evidence import Evidence
 from .experiment import Experiment
 from .runs import Run
 

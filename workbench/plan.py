@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from metrics import smallest_detectable_effect
 from validators.reading import DataError, Row
@@ -75,6 +75,16 @@ class DesignPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class BackendBudget:
+    """What a backend may spend on requests, in USD or tokens, and what it would at most; None is unknown."""
+
+    backend: str
+    unit: Literal["USD", "tokens"]
+    budget: float
+    at_most: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Splits, contenders, sums, and what the test split can show.
 
@@ -94,6 +104,7 @@ class Plan:
     usd: float | None
     budget_usd: float | None
     over_budget: bool | None
+    budgets: tuple[BackendBudget, ...]
     test: SplitPower
     designs: tuple[DesignPlan, ...]
 
@@ -142,6 +153,7 @@ def plan(
         usd=usd,
         budget_usd=budget,
         over_budget=None if budget is None or usd is None else usd > budget,
+        budgets=tuple(_budgets(experiment, planned)),
         test=_power(experiment, division),
         designs=(
             own,
@@ -259,6 +271,24 @@ def _contenders(
         else plan_contender(settings, experiment, division, means[settings.name])
         for settings in experiment.contenders
     ]
+
+
+def _budgets(experiment: Experiment, planned: Sequence[ContenderPlan]) -> Iterator[BackendBudget]:
+    for name, backend in experiment.backends.items():
+        if backend.kind != "openai":
+            continue
+        asked = [
+            part
+            for settings, part in zip(experiment.contenders, planned, strict=True)
+            # A tuned model is another model, with as much to spend of its own.
+            if not isinstance(settings, Brought | Hosted)
+            and (settings.backend or next(iter(experiment.backends))) == name
+        ]
+        if backend.budget_usd is not None:
+            yield BackendBudget(name, "USD", backend.budget_usd, total(part.usd for part in asked))
+        if backend.budget_tokens is not None:
+            tokens = total(part.total_tokens for part in asked)
+            yield BackendBudget(name, "tokens", backend.budget_tokens, tokens)
 
 
 def _ask_for_prices(experiment: Experiment, planned: Sequence[ContenderPlan], budget: float) -> str:

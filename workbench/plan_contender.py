@@ -84,10 +84,7 @@ def plan_contender(
     longest = max(counted, key=lambda each: sum(each.tokens))
     prompts, spared = rounds * longest.tokens, rounds * longest.spared
     requests = rounds * len(division.whole.test)
-    tried: Sequence[Settings] = options if len(options) > 1 else ()
-    if isinstance(settings, FineTuned | Hosted) and sum(map(is_tuned, experiment.contenders)) > 1:
-        tried = options  # which of several tuned contenders is judged is chosen on dev
-    for option in tried:
+    for option in _tried(settings, experiment, options):
         asked = count_prompts(option, experiment, dataset, dataset.dev, means)
         prompts, spared = prompts + folds * asked.tokens, spared + folds * asked.spared
         requests += folds * len(dataset.dev)
@@ -121,6 +118,12 @@ def plan_contender(
             planned, training=_times(_as_training(bill), folds), notes=(*planned.notes, *bill.lines)
         )
     return planned
+
+
+def _tried(settings: Settings, experiment: Experiment, options: Sequence[Settings]) -> Sequence[Settings]:
+    """The options that answer dev: several of them, or one of several tuned contenders, of which one is judged."""
+    tuned = isinstance(settings, FineTuned | Hosted) and sum(map(is_tuned, experiment.contenders)) > 1
+    return options if tuned or len(options) > 1 else ()
 
 
 def _curve_shares(settings: Settings, experiment: Experiment, division: Division) -> list[float]:

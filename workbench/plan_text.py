@@ -8,7 +8,7 @@ from metrics.power import PLANNED_ICC
 
 from . import card as words
 from .odds import PLANNED_DISCORDANT
-from .plan import Plan, SplitPower
+from .plan import BackendBudget, Plan, SplitPower
 from .plan_training import TrainingPlan
 
 
@@ -41,6 +41,20 @@ def _head(plan: Plan) -> Iterator[str]:
             else ""
         )
         yield f"cost      at most {words.usd(plan.usd)}{budget}{over}"
+    for limit in plan.budgets:
+        yield f"budget    {_limit(limit)}"
+
+
+def _limit(limit: BackendBudget) -> str:
+    def said(amount: float | None) -> str:
+        if limit.unit == "USD":
+            return words.usd(amount)
+        return "unknown" if amount is None else f"{amount:,.0f} tokens"
+
+    needed = f"{limit.backend} may spend {said(limit.budget)} and needs at most {said(limit.at_most)}"
+    if limit.at_most is None or limit.at_most <= limit.budget:
+        return needed
+    return f"{needed}: what does not fit is asked once budget_{limit.unit.lower()} is raised"
 
 
 def _table(plan: Plan) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 
@@ -89,9 +89,9 @@ def plan_training(
         trained_tokens=round(sum(e.trained for e in encodings) * settings.epochs),
         truncated_rows=sum(e.truncated > 0 for e in encodings),
     )
-    dev = [dataset.conversations[s.id] for s in dataset.dev if s.id in dataset.conversations]
-    dev_tokens = sum(len(e.ids) for e in _encoded(dev, means.tokenizer, settings.max_length))
-    methods = _methods(settings, experiment, means, encodings, dev_tokens)
+    asked = [dataset.conversations[s.id] for s in dataset.dev if s.id in dataset.conversations]
+    dev = _encoded(asked, means.tokenizer, settings.max_length)
+    methods = _methods(settings, experiment, means, encodings, dev)
     own = next((m for m in methods if m.chosen), None)
     if own is None:
         return planned
@@ -126,28 +126,26 @@ def _methods(
     experiment: Experiment,
     means: Means,
     encodings: Sequence[Encoding],
-    dev_tokens: int,
+    dev: Sequence[Encoding],
 ) -> tuple[MethodPlan, ...]:
     """Every method over these rows; none where the model's shape is not known, or tokens meet only some of its weights."""
     if means.size is None or means.size.experts or means.device is None:
         return ()
-    packed = settings.packing != "off"
-    shared = common_beginning([as_row(e) for e in encodings]) if packed else 0
+    usual = Workload(
+        method=settings.method,
+        dtype=means.dtype,
+        device=means.device,
+        batch_size=settings.batch_size,
+        **_tokens(encodings),
+        rank=settings.rank,
+        accumulation=settings.gradient_accumulation,
+        packed=settings.packing != "off",
+    )
+    dev_tokens = replace(usual, **_tokens(dev)).computed if dev else 0
+    free = free_bytes(means.device)
     found = []
     for method in get_args(Method):
-        work = Workload(
-            method=method,
-            dtype=means.dtype,
-            device=means.device,
-            batch_size=settings.batch_size,
-            lengths=tuple(len(e.ids) for e in encodings),
-            trained=sum(e.trained for e in encodings),
-            shared=shared,
-            rank=settings.rank,
-            accumulation=settings.gradient_accumulation,
-            packed=packed,
-        )
-        free = free_bytes(means.device)
+        work = replace(usual, method=method)
         way, fits = fitted(means.size, work, settings.gradient_checkpointing, free)
         plan = MethodPlan(
             method=method,
@@ -162,6 +160,15 @@ def _methods(
             plan = replace(plan, minutes=seconds / 60, usd=hours_usd(seconds, experiment))
         found.append(plan)
     return tuple(found)
+
+
+def _tokens(encodings: Sequence[Encoding]) -> dict[str, Any]:
+    """The part of a workload that its rows are."""
+    return {
+        "lengths": tuple(len(e.ids) for e in encodings),
+        "trained": sum(e.trained for e in encodings),
+        "shared": common_beginning([as_row(e) for e in encodings]),
+    }
 
 
 def _sparing(way: Workload) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -11,6 +12,7 @@ Schedule = Literal["cosine", "linear", "constant"]
 Switch = Literal["auto", "on", "off"]
 StopOn = Literal["dev_loss", "primary"]
 
+_FUNCTION = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
 # Of an adapter: one that is trained further has its own, and a model that is trained whole has none.
 _ADAPTER = ("rank", "alpha", "dropout", "dora", "rslora", "target_modules", "modules_to_save")
 # Came after runs had been made: no part of what a run is known by while they are what had always been done.
@@ -35,7 +37,7 @@ class Recipe(BaseModel):
     batch_size: Annotated[int, Field(gt=0)] = 8
     """Rows a micro-batch, packed or not; a step takes `gradient_accumulation` of them."""
     max_length: Annotated[int, Field(gt=0)] = 1024
-    seed: int = 7
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 7
     continue_from: str | None = None
     """An adapter folder to train further; its rank, alpha and modules stand."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -56,7 +58,7 @@ class Recipe(BaseModel):
     """Epochs without a better `stop_on` after which training ends."""
     stop_on: StopOn = "dev_loss"
     """What makes an epoch the best: the loss on dev, or the primary metric, for which dev is answered each epoch."""
-    loss: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")] | None = None
+    loss: str | None = None
     """A loss of one's own instead of cross-entropy, as `package.module:function` (training/own_loss.py)."""
     allow_code: bool = False
     """Said beside `loss`: the function is code that runs inside the training."""
@@ -84,6 +86,11 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _code_is_allowed(self) -> Recipe:
+        if self.loss is not None and not re.fullmatch(_FUNCTION, self.loss):
+            raise ValueError(
+                f"loss: {self.loss!r} names no function: module:function is needed, as losses:focal for focal in "
+                "losses.py beside this file. Losses that have a name of their own, as dpo, are not trained here"
+            )
         if self.loss is not None and not self.allow_code:
             raise ValueError(
                 f"loss: {self.loss} is code that would run inside the training: write allow_code: true beside it "

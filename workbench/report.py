@@ -15,6 +15,7 @@ from validators.redaction import Placeholders
 from . import card as words
 from .charts_money import cost_quality_chart
 from .checkup import examine
+from .comparisons import comparison_now
 from .document import (
     Beside,
     Block,
@@ -30,6 +31,7 @@ from .document import (
     masked,
 )
 from .experiment import Experiment, ExperimentError
+from .human import scores_now
 from .records import ContenderSummary, Verdict
 from .report_choices import choice_blocks, diagnostic_blocks
 from .report_facts import data_blocks, measured_blocks
@@ -49,31 +51,30 @@ _STATUS = {
 }
 
 
-def write_report(run: Run, *, redact: bool = False) -> tuple[Path, Path]:
+def write_report(run: Run, *, redact: bool = False, verdict: Verdict | None = None) -> tuple[Path, Path]:
     """Write report.html and report.md into the run folder and return their paths. Raises RunError.
 
-    With `redact` personal data is masked, and the files are report.redacted.html and .md.
+    `verdict` is the one that stands now, where that is not the one on file. With `redact` personal data is masked, and the files are report.redacted.html and .md.
     """
     mask = Placeholders().redact if redact else str
-    document, kind = report(run, mask), "redacted." if redact else ""
+    document, kind = report(run, mask, verdict), "redacted." if redact else ""
     if redact:
         document = masked(document, mask)
     return run.write_report(f"{kind}html", html(document)), run.write_report(f"{kind}md", markdown(document))
 
 
-def report(run: Run, mask: Mask = str) -> Document:
+def report(run: Run, mask: Mask = str, verdict: Verdict | None = None) -> Document:
     """What the report says, before it becomes HTML or Markdown. Raises RunError for a damaged folder.
 
-    `mask` is what texts go through before they are cut.
+    `mask` is what texts go through before they are cut; `verdict` is the one on file where none is given.
     """
-    meta, verdict = run.meta(), run.verdict()
-    racing = [name for name in run.contenders() if not (run.contender(name) or {}).get("diagnostic")]
-    scores = {name: found for name in racing if (found := run.scores(name)) is not None}
-    primary = verdict.metric if verdict else _primary(run, scores)
+    meta, verdict, experiment = run.meta(), verdict or run.verdict(), _experiment(run)
+    scores = _scores(run, experiment)
+    primary = verdict.metric if verdict else _primary(experiment, scores)
     contenders = verdict.contenders if verdict else _summaries(run, scores, primary)
     sections = (
         Section("scores", "Scores", tuple(score_blocks(scores, contenders, primary, verdict))),
-        Section("differences", "Differences", tuple(_differences(run))),
+        Section("differences", "Differences", tuple(_differences(run, experiment))),
         Section("choices", "How options were chosen", tuple(choice_blocks(run))),
         Section("diagnostics", "Retrieval or generation?", tuple(diagnostic_blocks(run, primary))),
         Section("harm", "Harm", tuple(harm_blocks(verdict))),
@@ -113,8 +114,8 @@ def _card(run: Run, meta: dict[str, Any], verdict: Verdict | None) -> Card:
     return Card(tone, "NO VERDICT YET", name, sentence, tuple(row for row in rows if row[1]))
 
 
-def _differences(run: Run) -> Iterator[Block]:
-    comparison = run.comparison()
+def _differences(run: Run, experiment: Experiment | None) -> Iterator[Block]:
+    comparison = run.comparison() if experiment is None else comparison_now(run, experiment)
     if comparison is None:
         return
     rows = tuple(
@@ -223,14 +224,26 @@ def _trained(training: dict[str, Any], log: list[dict[str, Any]]) -> Iterator[tu
 # -- shared --------------------------------------------------------------------------------------
 
 
-def _primary(run: Run, scores: Scores) -> str | None:
-    """The deciding metric of a run without verdict: as the experiment says, else the first one scored."""
+def _experiment(run: Run) -> Experiment | None:
+    """The experiment as it was run last; None where the folder has none that this version reads."""
     text = run.experiment_text()
     try:
-        if text is not None:
-            return Experiment.parse(text, path=run.folder / "experiment.yaml").primary
+        return None if text is None else Experiment.parse(text, path=run.folder / "experiment.yaml")
     except ExperimentError:
-        pass
+        return None
+
+
+def _scores(run: Run, experiment: Experiment | None) -> Scores:
+    """The scores of every contender that races, by the ratings that count now."""
+    now = {} if experiment is None else dict(scores_now(run, experiment))
+    racing = [name for name in run.contenders() if not (run.contender(name) or {}).get("diagnostic")]
+    return {name: found for name in racing if (found := now.get(name) or run.scores(name)) is not None}
+
+
+def _primary(experiment: Experiment | None, scores: Scores) -> str | None:
+    """The deciding metric of a run without verdict: as the experiment says, else the first one scored."""
+    if experiment is not None:
+        return experiment.primary
     return next((metric for found in scores.values() for metric in found["metrics"]), None)
 
 

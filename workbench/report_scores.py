@@ -64,7 +64,7 @@ def _forest(verdict: Verdict | None) -> Iterator[tuple[Callable[[Any], Any], str
             margin=verdict.margin,
             higher_is_better=verdict.higher_is_better,
         ),
-        f"What {tuned} gains over each alternative on the same samples, with 95 % intervals. "
+        f"What {tuned} gains over each alternative on the same samples, with intervals. "
         "Tuning is worth it where every interval lies right of the dashed line.",
     )
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from metrics import Comparison
 
-from .evidence import Evidence, compare, gain
+from .difference import compare, gain
+from .evidence import Evidence
 from .experiment import Experiment
 from .margins import high, low, row_of
 from .money import Money, surely_cheaper

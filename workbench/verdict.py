@@ -11,9 +11,11 @@ from datetime import date
 from typing import Any
 
 from .advice import export_step, flips, next_step
+from .card import gap
 from .caveats import caveats
 from .curve import forecast_of
-from .evidence import Evidence, best_first, compare, gather, on_dev
+from .difference import compare
+from .evidence import Evidence, best_first, gather, on_dev
 from .experiment import Experiment
 from .gates import Gate, decision_day, first_closed_gate, retired
 from .harm import harm_of
@@ -108,7 +110,7 @@ def _plan(run: Run, experiment: Experiment, others: Sequence[Evidence]) -> Itera
     """What tuning would have to show, and take."""
     effect = smallest_effect(run, experiment, None, others)
     if effect is not None:
-        yield f"this test split would show a gain of {100 * effect:.1f} points or more"
+        yield f"this test split would show a gain of {gap(effect, experiment.primary)} or more"
     cost = run.cost() or {}
     tokens, training = cost.get("billable_tokens"), (cost.get("usd") or {}).get("training")
     if tokens:
@@ -135,7 +137,6 @@ def _verdict(
     if difference is None and differences:
         difference = min(differences, key=lambda d: d.estimate)
     bill = _bill(facts, reference)
-    groups = {g for e in evidence[:1] for g in e.groups if g is not None}
     return Verdict(
         headline=finding.headline,
         reason=finding.reason,
@@ -152,7 +153,7 @@ def _verdict(
         differences=differences,
         contenders=tuple(e.summary for e in best_first(evidence, higher)),
         n=len(evidence[0].ids) if evidence else len(run.samples()),
-        groups=len(groups) or None,
+        groups=len({g for e in evidence[:1] for g in e.groups} - {None}) or None,
         seeds=tuned.seeds if tuned else 0,
         smallest_detectable_effect=smallest_effect(run, experiment, tuned, others),
         costs=bill.as_dict(experiment.decision) if bill else {},

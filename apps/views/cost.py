@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import streamlit as st
 
 from apps.bills import bill_of, break_even_of, cost_spans
@@ -10,6 +12,7 @@ from apps.board import (
     experiment_of,
     heads,
     higher_is_better,
+    level,
     metrics_of,
     priced_evidence,
     signatures,
@@ -52,13 +55,15 @@ def _quality(run: Run, rows: list[ContenderSummary], metric: str, apart: list[st
     elif (drawn := _drawn(rows, metric, up, apart, spans)) is not None:
         chart(drawn, name="quality-against-cost")
         st.caption(
-            "The dotted line joins the contenders that none beats in both. Bars are 95 % intervals."
+            "The dotted line joins the contenders that none beats in both. Bars are intervals: "
+            f"95 % of the score, {level(run)} of the cost."
             + (" ■ Diagnostic contenders can neither win nor be an alternative." if apart else "")
         )
     else:
         st.caption("No plot: neither prices nor seconds are known of every contender.")
     cheapest = sorted(rows, key=lambda c: (c.usd_per_1000 is None, c.usd_per_1000 or 0.0))
-    table([_row(c, metric, apart, spans.get(c.name)) for c in cheapest], "cost")
+    span = f"{level(run)} interval"
+    table([_row(c, metric, apart, {span: spans.get(c.name)}) for c in cheapest], "cost")
 
 
 def _drawn(
@@ -76,14 +81,14 @@ def _drawn(
 
 
 def _row(
-    c: ContenderSummary, metric: str, apart: list[str], span: tuple[float, float] | None
+    c: ContenderSummary, metric: str, apart: list[str], spans: dict[str, tuple[float, float] | None]
 ) -> dict[str, object]:
     return {
         "contender": c.name,
         "kind": f"{c.kind}, diagnostic" if c.name in apart else c.kind,
         "score": "–" if c.score is None else f"{number(c.score, metric)} {interval(c.interval, metric)}",
         "USD / 1,000": usd(c.usd_per_1000),
-        "95 % interval": f"[{usd(span[0])}, {usd(span[1])}]" if span else "",
+        **{label: f"[{usd(ends[0])}, {usd(ends[1])}]" if ends else "" for label, ends in spans.items()},
         "tokens / request": None if c.tokens_per_request is None else round(c.tokens_per_request),
         "time / request": seconds(c.seconds_per_request),
     }
@@ -126,11 +131,14 @@ def _break_even(run: Run) -> None:
         return
     chart(break_even_chart(curve, volume=volume, horizon=horizon, against=other), name="break-even")
     st.caption(literal(_crossing(curve, one, other, horizon)))
+    st.caption(f"The band is the {level(run)} interval of what a request costs.")
 
 
 def _bill(bill: Money, decision: Decision) -> list[tuple[str, str, str]]:
+    prepared = decision.costs.data_usd + decision.costs.labour_usd
+    once = (("data and work", prepared), ("training", bill.training), ("evaluation", bill.evaluation))
     facts = [
-        ("once", usd(bill.fixed), f"{usd(bill.training)} training, {usd(bill.evaluation)} evaluation"),
+        ("once", usd(bill.fixed), ", ".join(f"{usd(spent)} {what}" for what, spent in once if spent)),
         ("hosting a month", usd(bill.hosting_per_month), "as decision.costs says"),
     ]
     if bill.saving_per_month is not None:
@@ -149,13 +157,12 @@ def _crossing(curve: tuple[dict[str, float], ...], one: str, other: str, horizon
     rise = (last["net"] - first["net"]) / (last["volume"] - first["volume"])
     if rise <= 0 and first["net"] <= 0:
         return f"At no volume does {one} pay back against {other}: an answer of it is no cheaper."
+    at = first["volume"] - first["net"] / rise if rise else math.inf
+    if rise < 0:
+        return f"{one} has paid back after {horizon:g} months up to {count(at)} requests a month."
     if first["net"] >= 0:
         return f"{one} has paid back after {horizon:g} months at any volume shown."
-    at = first["volume"] - first["net"] / rise
-    return (
-        f"{one} has paid back after {horizon:g} months from {count(at)} requests a month on. "
-        "The band is the 95 % interval of what a request costs."
-    )
+    return f"{one} has paid back after {horizon:g} months from {count(at)} requests a month on."
 
 
 # -- latency ---------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
@@ -11,6 +12,7 @@ from apps.finding_list import finding_list
 from apps.limit import limit
 from apps.partial import missing, no_runs
 from apps.picker import chosen, root
+from apps.reading import derived
 from apps.source_rows import Marked, Source, marked, source_of
 from apps.uploads import MOST_MB, TYPES, Upload, laid_out, safe_name
 from apps.words import literal, table, tiles
@@ -21,6 +23,11 @@ from workbench.runs import Run
 
 # Findings of an uploaded file that are listed; the rest is counted.
 _MOST_FINDINGS = 1000
+_USES = {
+    "train": {"use": "learned from"},
+    "dev": {"use": "choices are made on it"},
+    "test": {"use": "decides; nothing else sees it"},
+}
 # Rules that compare rows with one another.
 _COMPARING = "DUP"
 
@@ -37,12 +44,12 @@ def show(run: Run | None) -> None:
 
 
 def _run(run: Run) -> None:
-    report, cost, splits = run.lint(), run.cost(), run.splits()
+    report, cost, parts = run.lint(), run.cost(), _parts(run)
     if report is None:
         missing(run, "lint report")
         return
-    _numbers(report, splits, len(run.folds()), cost)
-    findings = run.findings()
+    _numbers(report, parts, cost)
+    findings = _findings(run)
     st.subheader("Findings", anchor=False)
     if findings:
         finding_list(findings, lambda f: _row_of(run, f), "run", report["summary"].get("omitted", 0))
@@ -52,14 +59,38 @@ def _run(run: Run) -> None:
     _alike(findings, report["files"])
     st.subheader("Lengths", anchor=False)
     limit(run, cost)
-    if splits is not None:
+    if parts is not None:
         st.subheader("Splits", anchor=False)
-        _splits(run, splits)
+        _splits(parts)
     if cost is not None:
         st.subheader("Cost of training", anchor=False)
         _cost(cost)
     with st.expander("Files"):
         _files(report["files"])
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """How many samples each part of the data has, and in how many groups the tested ones stand."""
+
+    splits: dict[str, int]
+    folds: tuple[int, ...]
+    groups: int
+
+
+@derived
+def _parts(run: Run) -> Parts | None:
+    splits = run.splits()
+    if splits is None:
+        return None
+    groups = {sample.group for sample in run.samples()} - {None}
+    sizes = {name: len(ids) for name, ids in splits.items()}
+    return Parts(sizes, tuple(len(fold) for fold in run.folds()), len(groups))
+
+
+@derived
+def _findings(run: Run) -> list[dict[str, Any]]:
+    return run.findings()
 
 
 def _row_of(run: Run, finding: Mapping[str, Any]) -> Marked | None:
@@ -69,28 +100,23 @@ def _row_of(run: Run, finding: Mapping[str, Any]) -> Marked | None:
     return marked(source, finding["line"], finding.get("column"), finding.get("where"))
 
 
-def _numbers(
-    lint: Mapping[str, Any],
-    splits: Mapping[str, list[str]] | None,
-    folds: int,
-    cost: Mapping[str, Any] | None,
-) -> None:
-    files = lint["files"]
+def _numbers(report: Mapping[str, Any], parts: Parts | None, cost: Mapping[str, Any] | None) -> None:
+    files = report["files"]
     examples = sum(file["examples"] for file in files)
     # Rows are compared only where a rule that needs it was chosen.
     doubles = sum(file["examples"] - file["distinct"] for file in files if file["distinct"] is not None)
     facts = [
         ("examples", count(examples), f"{count(doubles)} of them duplicates" if doubles else "no duplicates")
     ]
-    if folds and splits is not None:
-        tested = f"{len(splits['test']):,} samples, each tested once"
-        facts.append(("folds", str(folds), tested))
-    elif splits is not None:
-        sizes = [len(splits[name]) for name in ("train", "dev", "test")]
+    if parts is not None and parts.folds:
+        tested = f"{parts.splits['test']:,} samples, each tested once"
+        facts.append(("folds", str(len(parts.folds)), tested))
+    elif parts is not None:
+        sizes = [parts.splits[name] for name in ("train", "dev", "test")]
         facts.append(
             ("train / dev / test", " / ".join(f"{size:,}" for size in sizes), "samples in each split")
         )
-    summary = lint["summary"]
+    summary = report["summary"]
     worst = "no errors" if not summary["errors"] else count(summary["errors"], "error")
     found = f"{count(summary['warnings'], 'warning')} · {summary['infos']:,} info"
     facts.append(("lint", worst, found))
@@ -127,26 +153,20 @@ def _alike(findings: Sequence[Mapping[str, Any]], files: Sequence[Mapping[str, A
     )
 
 
-def _splits(run: Run, splits: Mapping[str, Sequence[str]]) -> None:
-    folds = run.folds()
-    if folds:
-        rows = [{"part": f"fold {i}", "samples": len(fold)} for i, fold in enumerate(folds)]
+def _splits(parts: Parts) -> None:
+    if parts.folds:
+        sizes = {f"fold {i}": size for i, size in enumerate(parts.folds)}
         st.text("Every sample is tested once, by contenders that were fitted without its fold.")
     else:
-        rows = [{"part": name, "samples": len(ids)} for name, ids in splits.items()]
-        uses = {
-            "train": "learned from",
-            "dev": "choices are made on it",
-            "test": "decides; nothing else sees it",
-        }
-        rows = [row | {"use": uses.get(str(row["part"]), "")} for row in rows]
-    total = sum(int(str(row["samples"])) for row in rows) or 1
-    for row in rows:
-        row["share"] = f"{int(str(row['samples'])) / total:.1%}"
+        sizes = parts.splits
+    total = sum(sizes.values()) or 1
+    rows = [
+        {"part": name, "samples": size, "share": f"{size / total:.1%}"} | _USES.get(name, {})
+        for name, size in sizes.items()
+    ]
     table(rows, "splits", width="content")
-    groups = len({s.group for s in run.samples() if s.group is not None})
-    if groups:
-        st.caption(f"The test samples stand in {count(groups, 'group')}; no group is in two parts.")
+    if parts.groups:
+        st.caption(f"The test samples stand in {count(parts.groups, 'group')}; no group is in two parts.")
 
 
 def _files(files: list[dict[str, Any]]) -> None:

@@ -56,14 +56,17 @@ def show(run: Run) -> None:
     verdict = _turn(run, filed, today)
     with top:
         _head(verdict)
-    _evidence(verdict)
+    _evidence(run, verdict)
     st.subheader("In words", anchor=False)
     facts_list((label, text) for label, text in card(verdict) if label != "next")
     if points := checklist(run, verdict):
         st.subheader("Before tuning: is every question answered?", anchor=False)
         _checklist(points)
     st.subheader("Next", anchor=False)
-    st.code(verdict.next, language="bash")
+    if verdict.next.startswith("workbench "):
+        st.code(verdict.next, language="bash")
+    else:
+        st.text(verdict.next)
 
 
 def _head(verdict: Verdict) -> None:
@@ -195,20 +198,35 @@ def _cost_fact(verdict: Verdict, shown: list[ContenderSummary]) -> tuple[str, st
     )
 
 
-def _evidence(verdict: Verdict) -> None:
-    left, right = st.columns(2, gap="large")
+def _evidence(run: Run, verdict: Verdict) -> None:
     up, tuned = verdict.higher_is_better, verdict.tuned
+    compared = bool(verdict.differences and tuned)
+    left, *right = st.columns(1 + compared, gap="large")
     with left:
         st.caption("All contenders, with 95 % intervals")
         scores = scores_chart(verdict.contenders, verdict.metric, higher_is_better=up)
         chart(scores, len(verdict.contenders), name="scores")
-    if verdict.differences and tuned:
-        with right:
+    if tuned and right:
+        with right[0]:
             st.caption("Paired gain on the same samples: this interval decides")
             gains = differences_chart(
                 verdict.differences, verdict.metric, tuned=tuned, margin=verdict.margin, higher_is_better=up
             )
             chart(gains, len(verdict.contenders), name="gains")
+        _to_samples(run, tuned, [d.against for d in verdict.differences])
+
+
+def _to_samples(run: Run, tuned: str, others: list[str]) -> None:
+    """Links to the samples that speak against the tuned contender."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(literal(f"Read the samples where {tuned} did worse than"), width="content")
+        for other in others:
+            st.page_link(
+                "views/examples.py",
+                label=literal(other),
+                icon=":material/compare:",
+                query_params={"run": run.name, "contender": tuned, "against": other, "outcomes": "loss"},
+            )
 
 
 def _checklist(points: tuple[Point, ...]) -> None:

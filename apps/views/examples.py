@@ -20,6 +20,8 @@ from workbench.runs import Run
 
 PAGE_SIZE = 10
 ABREAST = 4
+# What of the filters stands in the address, beside the run and the sample.
+ADDRESS = ("contender", "against", "outcomes")
 Places = npt.NDArray[np.intp]
 
 
@@ -79,9 +81,9 @@ def _filters(run: Run, every: Cases, names: list[str]) -> tuple[Filters, npt.NDA
     """Draw the filters; what was asked, and how the first contender did against the second on each sample."""
     ask: dict[str, Any] = {"on_change": _forget, "args": (run,)}
     first, second, third, fourth = st.columns(4)
-    one, other = _sides(run, names)
-    one = first.selectbox("Contender", names, index=names.index(one), key=_key(run, "one"), **ask)
-    other = second.selectbox("against", names, index=names.index(other), key=_key(run, "other"), **ask)
+    _from_address(run, names)
+    one = first.selectbox("Contender", names, key=_key(run, "contender"), **ask)
+    other = second.selectbox("against", names, key=_key(run, "against"), **ask)
     rest = [name for name in names if name not in (one, other)]
     beside = third.multiselect(
         "and beside them",
@@ -123,7 +125,33 @@ def _filters(run: Run, every: Cases, names: list[str]) -> tuple[Filters, npt.NDA
     )
     different = right.toggle("Only where these two differ", value=True, key=_key(run, "different"), **ask)
     shown = tuple(dict.fromkeys([one, other, *beside]))
+    _to_address(run, {"contender": one, "against": other, "outcomes": ",".join(picked)})
     return Filters(shown, metric, tuple(picked), words.strip(), pattern, part, different), how
+
+
+def _from_address(run: Run, names: list[str]) -> None:
+    """Set the widgets as a link asks, once: from then on the address follows them."""
+    for widget, name in zip(("contender", "against"), _sides(run, names), strict=True):
+        st.session_state.setdefault(_key(run, widget), name)
+    asked = {widget: st.query_params[widget] for widget in ADDRESS if widget in st.query_params}
+    if not asked or asked == st.session_state.get(_key(run, "address")):
+        return
+    for widget in ("contender", "against"):
+        if asked.get(widget) in names:
+            st.session_state[_key(run, widget)] = asked[widget]
+    wanted = asked.get("outcomes", "").split(",")
+    st.session_state[_key(run, "outcomes")] = [o for o in OUTCOMES if o in wanted]
+    st.session_state.pop(_key(run, "page"), None)
+    st.session_state.pop(_key(run, "sample"), None)  # the address may name another
+
+
+def _to_address(run: Run, told: dict[str, str]) -> None:
+    told = {widget: value for widget, value in told.items() if value}
+    for widget in ADDRESS:
+        if widget not in told:
+            st.query_params.pop(widget, None)
+    st.query_params.update(told)
+    st.session_state[_key(run, "address")] = told
 
 
 def _sides(run: Run, names: list[str]) -> tuple[str, str]:
@@ -138,7 +166,7 @@ def _sides(run: Run, names: list[str]) -> tuple[str, str]:
 def _outcomes(run: Run, metric: str | None, one: str, other: str, size: int) -> npt.NDArray[np.str_]:
     scored = values(run, metric) if metric else {}
     unknown = np.full(size, np.nan)
-    up = higher_is_better(metric) if metric else True
+    up = higher_is_better(metric, run) if metric else True
     return outcomes(scored.get(one, unknown), scored.get(other, unknown), better_up=up)
 
 
@@ -197,13 +225,14 @@ def _page(run: Run, kept: Places) -> Places:
 
 
 def _table(run: Run, every: Cases, shown: Places, filters: Filters, scored: dict[str, Numbers]) -> None:
-    priced = [name for name in filters.shown[:2] if not np.isnan(every.said[name].usd[shown]).all()]
+    held = filters.shown[:2]  # who stands beside them is read below: more columns would leave no room
+    priced = [name for name in held if not np.isnan(every.said[name].usd[shown]).all()]
     rows = [
         {
             "#": at + 1,
             "question": every.questions[at],
             "reference": every.references[at],
-            **{name: _cell(every, at, name, scored, filters.metric) for name in filters.shown},
+            **{name: _cell(every, at, name, scored, filters.metric) for name in held},
             **{f"USD, {name}": _known(every.said[name].usd[at]) for name in priced},
         }
         for at in shown.tolist()
@@ -225,8 +254,8 @@ def _table(run: Run, every: Cases, shown: Places, filters: Filters, scored: dict
         selection_mode="single-row",
         column_config={
             "#": number("#", width=50),
-            "question": st.column_config.TextColumn("question", width="medium"),
-            **{name: st.column_config.TextColumn(name, width="small") for name in filters.shown},
+            "question": st.column_config.TextColumn("question", width=280),
+            **{name: st.column_config.TextColumn(name, width=120) for name in held},
             **{f"USD, {name}": number(f"USD, {name}", format="%.6f") for name in priced},
         },
     )

@@ -38,7 +38,8 @@ def show(run: Run) -> None:
     if len(names) < 2 or experiment is None:
         missing(run, "pair of contenders that have answered")
         return
-    given = people(run, experiment, _rated(run, every))
+    rated = _rated(run, every)
+    given = people(run, experiment, rated)
     if given and kind_of(given) == "scale":
         st.error("People rated these answers on a scale, and choices between two do not average with that.")
         st.caption(
@@ -52,7 +53,8 @@ def show(run: Run) -> None:
     if not rater:
         st.info("Write your name to begin: ratings are kept under it, and are yours to take back.")
     else:
-        _ask(run, every, both, alike, rater)
+        mine = _mine(run, rated, both, rater)
+        _ask(run, every, both, alike, rater, mine)
     _say_what_it_does(experiment)
     said = st.expander(
         "What people said so far (shows who is who)", on_change="rerun", key=f"{run.name}/said"
@@ -85,13 +87,19 @@ def _alike(every: Cases, both: tuple[str, str]) -> set[str]:
 # -- asking ----------------------------------------------------------------------------------------------
 
 
-def _ask(run: Run, every: Cases, both: tuple[str, str], alike: Collection[str], rater: str) -> None:
-    mine = _mine(run, every, both, rater)
+def _ask(
+    run: Run,
+    every: Cases,
+    both: tuple[str, str],
+    alike: Collection[str],
+    rater: str,
+    mine: list[Rating],
+) -> None:
     answered = [every.said[name].texts.is_not_null().to_numpy() for name in both]
     ids = [every.ids[at] for at in np.flatnonzero(np.logical_and(*answered))]
-    order, rated = pairs(ids, alike, both, rater), {r.id for r in mine}
-    level, pair = upcoming(order, rated)
-    after, further = upcoming(order, rated)
+    order, done = pairs(ids, alike, both, rater), {r.id for r in mine}
+    level, pair = upcoming(order, done)
+    after, further = upcoming(order, done)
     level += after if further is None else []
     asked = [r for r in mine if r.id not in alike]
     left, right = st.columns([5, 1], vertical_alignment="bottom")
@@ -145,10 +153,10 @@ def _show_pair(every: Cases, pair: Pair) -> None:
             model_text(reference)
 
 
-def _mine(run: Run, every: Cases, both: tuple[str, str], rater: str) -> list[Rating]:
+def _mine(run: Run, rated: Said, both: tuple[str, str], rater: str) -> list[Rating]:
     """The rater's choices between these two that count, in the order given."""
     given = [r for r in run.ratings() if r.rater == rater and {r.a, r.b} == set(both)]
-    return chosen_by(latest(unchanged(given, _rated(run, every))), both, rater)
+    return chosen_by(latest(unchanged(given, rated)), both, rater)
 
 
 def _rated(run: Run, every: Cases) -> Said:
@@ -175,7 +183,7 @@ def _choose(run: Run, every: Cases, asked: list[Pair], side: Side, rater: str) -
     """Keep the choice on the last pair; the others read alike."""
     now, last = datetime.now(UTC).isoformat(timespec="seconds"), asked[-1]
     ratings = [pair.rating("tie" if pair is not last else side, rater, now) for pair in asked]
-    rate(run, *ratings, said=_said(every, {p.id for p in asked}, {last.left, last.right}))
+    _keep(run, ratings, _said(every, {p.id for p in asked}, {last.left, last.right}))
 
 
 def _undo(run: Run, every: Cases, asked: list[Rating]) -> None:
@@ -183,7 +191,14 @@ def _undo(run: Run, every: Cases, asked: list[Rating]) -> None:
     last = asked[-1]
     now = datetime.now(UTC).isoformat(timespec="seconds")
     back = Rating(id=last.id, a=last.a, b=last.b, rater=last.rater, time=now, withdrawn=True)
-    rate(run, back, said=_said(every, {last.id}, {str(last.a), str(last.b)}))
+    _keep(run, [back], _said(every, {last.id}, {str(last.a), str(last.b)}))
+
+
+def _keep(run: Run, ratings: list[Rating], said: Said) -> None:
+    try:
+        rate(run, *ratings, said=said)
+    except OSError as error:
+        st.error(literal(f"Not saved, so this pair is asked again: {error.strerror}, {error.filename}"))
 
 
 # -- what came of it -------------------------------------------------------------------------------------

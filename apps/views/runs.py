@@ -6,9 +6,9 @@ import streamlit as st
 
 from apps.board import higher_is_better, metrics_of
 from apps.picker import chosen, root
-from apps.reading import ReadOnce
+from apps.reading import ReadOnce, derived
 from apps.words import chart, literal, table
-from workbench.across import Moved, scores_moved, settings_apart
+from workbench.across import Moved, Setting, scores_moved, settings_apart
 from workbench.card import gap, interval, metric_label, number, p_value
 from workbench.charts_runs import runs_chart
 from workbench.runs import Run, RunError
@@ -47,9 +47,19 @@ def _usual(run: Run, there: dict[str, Run]) -> list[str]:
     return [(alike or others)[0], run.name]
 
 
+@derived
+def _apart(run: Run, others: tuple[Run, ...]) -> list[Setting]:
+    return settings_apart([run, *others])
+
+
+@derived
+def _moved(run: Run, others: tuple[Run, ...], metric: str) -> list[Moved]:
+    return scores_moved([run, *others], metric)
+
+
 def _settings(runs: list[Run]) -> None:
     st.subheader("What differs", anchor=False)
-    apart = settings_apart(runs)
+    apart = _apart(runs[0], tuple(runs[1:]))
     if not apart:
         st.caption("Nothing: the same experiment, data, models and versions.")
         return
@@ -69,13 +79,14 @@ def _scores(runs: list[Run]) -> None:
         return
     metric = st.selectbox("Metric", metrics, format_func=metric_label)
     try:
-        moved = scores_moved(runs, metric)
+        moved = _moved(runs[0], tuple(runs[1:]), metric)
     except RunError as error:
         st.error(literal(str(error)))
         return
     names = [run.name for run in runs]
-    st.caption(literal(f"{metric_label(metric, higher_is_better(metric))}, 95 % intervals"))
-    chart(runs_chart(moved, names, metric, higher_is_better=higher_is_better(metric)), 2 * len(moved), "runs")
+    up = higher_is_better(metric, next(run for run in runs if metric in metrics_of(run)))
+    st.caption(literal(f"{metric_label(metric, up)}, 95 % intervals"))
+    chart(runs_chart(moved, names, metric, higher_is_better=up), 2 * len(moved), "runs")
     table([_row(one, names, metric) for one in moved], "scores")
     apart = {reason for one in moved for reason in one.reasons if reason and "not comparable" in reason}
     for reason in sorted(apart):

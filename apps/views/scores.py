@@ -7,7 +7,16 @@ from typing import Any
 
 import streamlit as st
 
-from apps.board import diagnostics, heads, higher_is_better, metrics_of, signatures, summaries
+from apps.board import (
+    alpha_of,
+    diagnostics,
+    heads,
+    higher_is_better,
+    level,
+    metrics_of,
+    signatures,
+    summaries,
+)
 from apps.contrasts import (
     Contrast,
     contrasts,
@@ -114,7 +123,7 @@ def _leaderboard(rows: list[ContenderSummary], metric: str, apart: list[str], si
             "failed": c.errors,
             "usd": c.usd_per_1000,
             "seconds": c.seconds_per_request,
-            "tokens": c.tokens_per_request,
+            "tokens": None if c.tokens_per_request is None else round(c.tokens_per_request),
             "note": c.reason or "",
         }
         for c in rows
@@ -164,9 +173,11 @@ def _differences(run: Run, metric: str, up: bool, scored: list[str], roles: Mapp
         chart(drawn, len(found), name=f"gains-{metric}-{baseline}")
     with right:
         adjusted = any(c.p_holm is not None for c in found)
-        table([_row(c, metric, baseline, adjusted) for c in found], f"gains-{metric}-{baseline}")
+        alpha, span = alpha_of(run), f"{level(run)} interval"
+        rows = [_row(c, metric, baseline, span, alpha if adjusted else None) for c in found]
+        table(rows, f"gains-{metric}-{baseline}")
         if adjusted:
-            st.caption("p (Holm) is adjusted over the secondary metrics of a pair; ✓ is below 0.05.")
+            st.caption(f"p (Holm) is adjusted over the secondary metrics of a pair; ✓ is below {alpha:g}.")
         for method in dict.fromkeys(c.gain.method for c in found):
             st.caption(literal(method))
 
@@ -179,15 +190,16 @@ def _reference(run: Run, scored: list[str], roles: Mapping[str, str]) -> str:
     return named if named in scored else next(iter(untuned), scored[0])
 
 
-def _row(c: Contrast, metric: str, baseline: str, adjusted: bool) -> dict[str, Any]:
+def _row(c: Contrast, metric: str, baseline: str, span: str, alpha: float | None) -> dict[str, Any]:
+    """`span` names the interval; with `alpha` there is a column of adjusted p values."""
     row = {
         f"over {baseline}": c.name,
         "gain": gap(c.gain.estimate, metric),
-        "95 % interval": interval(c.gain.interval, metric, signed=True),
+        span: interval(c.gain.interval, metric, signed=True),
         "p": p_value(c.gain.p).removeprefix("p ").strip(),
     }
-    if adjusted:
-        sign = " ✓" if c.p_holm is not None and c.p_holm < 0.05 else ""
+    if alpha is not None:
+        sign = " ✓" if c.p_holm is not None and c.p_holm < alpha else ""
         row["p (Holm)"] = p_value(c.p_holm).removeprefix("p ").strip() + sign
     return {**row, "conclusion": CONCLUSIONS.get(c.conclusion, c.conclusion), "n": c.n}
 

@@ -72,6 +72,8 @@ def main() -> None:
         warnings.filterwarnings("ignore", category=FutureWarning)
         # It announces a missing optional kernel whenever peft imports it, used or not.
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+        # It doubts a file system on which two checkpoints are less than a second apart.
+        logging.getLogger("transformers.trainer_utils").setLevel(logging.ERROR)
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:
         program(args=arguments, prog_name="workbench")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -16,16 +17,22 @@ def report(
 ) -> None:
     """Write report.html and report.md into a run folder; print where they are.
 
+    Ratings that people gave since the run count.
+
     \b
     workbench report runs/triage-1f2e9a07
     workbench report runs/triage-1f2e9a07 --redact     # to be shown to others
     """
+    from workbench.experiment import ExperimentError
     from workbench.report import write_report
     from workbench.runs import Run, RunError
+    from workbench.verdict import standing
 
     try:
-        paths = write_report(Run.open(run), redact=redact)
-    except (RunError, OSError) as error:
+        opened = Run.open(run)
+        verdict = standing(opened, today=datetime.now(UTC).date())
+        paths = write_report(opened, redact=redact, verdict=verdict)
+    except (RunError, ExperimentError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     for path in paths:

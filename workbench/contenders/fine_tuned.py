@@ -21,6 +21,7 @@ from ..settings import FineTuned
 from ..training import (
     DevScore,
     TrainingSettings,
+    check_continued,
     check_launch,
     check_trackers,
     encode_rows,
@@ -168,7 +169,10 @@ def check_rows(settings: FineTuned, setting: Setting) -> None:
     check_trackers(setting.experiment.track)
     backend = needed_backend(setting)
     if isinstance(backend, HfBackend):
-        check_launch(_training_settings(settings, setting, backend))
+        asked = _training_settings(settings, setting, backend)
+        check_launch(asked)
+        if asked.continue_from is not None:
+            check_continued(asked)
         rows = setting.conversations
         if settings.with_ is not None and setting.train:
             train, dev = training_rows(settings, setting)

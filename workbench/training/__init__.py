@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .checkpoints import remove_checkpoints, trained_folder
 from .launch import check_launch
+from .methods import check_continued
 from .own_loss import load_loss, loss_digest
 from .rows import TrainingError, encode_rows
 from .settings import DevScore, TrainingSettings, TrainingSummary
@@ -22,6 +23,7 @@ __all__ = [
     "TrainingError",
     "TrainingSettings",
     "TrainingSummary",
+    "check_continued",
     "check_launch",
     "check_trackers",
     "encode_rows",

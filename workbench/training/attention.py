@@ -145,16 +145,12 @@ def _attend(
         q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
         window = (-1 if sliding_window is None else sliding_window - 1, 0)
         ends, lengths = (cu_seq_lens_q, cu_seq_lens_k), (max_length_q, max_length_k)
+        # Causal by the last keys, as in `_row`: a row's queries are those of its own tokens.
         return varlen(q, k, v, *ends, *lengths, scale=scaling, window_size=window)[None], None
     asked, seen = (itertools.pairwise(ends.tolist()) for ends in (cu_seq_lens_q, cu_seq_lens_k))
+    ways = (dropout, scaling, sliding_window, softcap)
     parts = [
-        _row(
-            [query[:, :, a:b], *(x[:, :, c:d] for x in (key, value))],
-            dropout,
-            scaling,
-            sliding_window,
-            softcap,
-        )
+        _row((query[:, :, a:b], key[:, :, c:d], value[:, :, c:d]), *ways)
         for (a, b), (c, d) in zip(asked, seen, strict=True)
     ]
     return torch.cat(parts, 2).transpose(1, 2), None
@@ -162,7 +158,8 @@ def _attend(
 
 def _varlen(query: torch.Tensor, value: torch.Tensor) -> Any:
     """torch's variable-length kernel where it takes these tensors; None elsewhere."""
-    if not query.is_cuda or query.dtype not in (torch.bfloat16, torch.float16) or query.shape != value.shape:
+    low = query.dtype in (torch.bfloat16, torch.float16)
+    if not query.is_cuda or not low or query.shape[-1] != value.shape[-1]:
         return None
     try:
         from torch.nn.attention.varlen import varlen_attn

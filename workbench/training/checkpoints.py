@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..files import write_atomic
 from ..runs import Run
+from .rows import TrainingError
 from .settings import DevScore, TrainingSettings
 
 # What the last row of a training says that could not go on (`log.py`).
@@ -66,6 +68,22 @@ def cut_log(run: Run, name: str, checkpoint: Path | None) -> float:
     kept = [row for row in run.training(name) if row["step"] <= reached and row.get("broke") not in ENDS]
     run.write_training(name, kept)
     return float(kept[-1].get("seconds", 0.0)) if kept else 0.0
+
+
+@contextlib.contextmanager
+def written(what: str, place: Path, half: Path) -> Iterator[None]:
+    """Say so where `what` cannot be written to `place`, of which `half` is then removed. Raises TrainingError."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # torch and safetensors tell a full disk in words of their own.
+        shutil.rmtree(half, ignore_errors=True)
+        raise TrainingError(
+            f"{what} cannot be written to {place.parent.name}/{place.name} ({' '.join(str(error).split())[:200]}). Make "
+            "room on the disk and run the same command again: it goes on from the last whole checkpoint."
+        ) from error
 
 
 def remove_checkpoints(folder: Path) -> None:

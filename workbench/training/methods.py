@@ -18,9 +18,7 @@ def load_base(settings: TrainingSettings) -> Any:
     """The model to train or to put an adapter on. Raises AssetError, TrainingError."""
     # All weights are trained in float32: a step of 1e-5 vanishes in bf16. Products are in `dtype` all the same.
     dtype = "float32" if settings.method == "full" else settings.dtype
-    model = load_model(settings.folder, settings.device, dtype, four_bits=settings.method == "qlora")
-    model.config.use_cache = False
-    return model
+    return load_model(settings.folder, settings.device, dtype, four_bits=settings.method == "qlora")
 
 
 def with_method(model: Any, settings: TrainingSettings) -> Any:
@@ -89,20 +87,29 @@ def _is_transposed(model: Any) -> bool:
     return any(isinstance(module, Conv1D) for module in model.modules())
 
 
+def check_continued(settings: TrainingSettings) -> None:
+    """Raise TrainingError unless the adapter to be trained further is one of this base."""
+    assert settings.continue_from is not None
+    try:
+        check_adapter(settings.continue_from, settings.model, settings.folder)
+    except AdapterError as error:
+        raise TrainingError(f"continue_from: {error}") from None
+
+
 def _continued(model: Any, settings: TrainingSettings) -> Any:
     """The model with an earlier adapter put on, to be trained further: its rank, alpha and modules stand."""
     import peft
 
+    check_continued(settings)
     folder = settings.continue_from
     assert folder is not None
     try:
-        check_adapter(folder, settings.model, settings.folder)
-    except AdapterError as error:
-        raise TrainingError(f"continue_from: {error}") from None
-    try:
-        return peft.PeftModel.from_pretrained(model, folder, is_trainable=True)
+        adapted = peft.PeftModel.from_pretrained(model, folder, is_trainable=True)
     except (RuntimeError, ValueError, TypeError, KeyError, OSError) as error:
         raise TrainingError(
             f"continue_from: the adapter {folder} cannot be put on {settings.model}: "
             f"{' '.join(str(error).split())[:300]}"
         ) from error
+    # As peft does for a new adapter: at each checkpoint it would look the base up on the hub by its name.
+    adapted.peft_config["default"].base_model_name_or_path = str(settings.folder)
+    return adapted

@@ -130,6 +130,7 @@ def apart(values: Any, batch: Mapping[str, Any]) -> Any:
 def useful_tokens(batch: Mapping[str, Any]) -> Any:
     """How many tokens the rows of a batch hold, packed or padded; what is shared counts in each of them."""
     if "key_places" in batch:
-        return batch["key_places"].numel() - batch["cu_seq_lens_q"][1]
+        # In 64 bits: it is summed up over a training.
+        return batch["key_places"].numel() - batch["cu_seq_lens_q"][1].long()
     mask = batch.get("attention_mask")
     return batch["input_ids"].numel() if mask is None else mask.sum()

@@ -7,6 +7,7 @@ too wherever pad and end-of-turn are the same token.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from validators.encoding import Encoding, encode
@@ -27,25 +28,32 @@ def encode_rows(
 
     Raises TrainingError naming every row that would train nothing, or whose prompt is no prefix.
     """
-    rows, silent, faults = [], [], []
+    rows, silent = [], []
+    faults: dict[str, list[int]] = {}
     for example in examples.values():
         try:
             encoding = encode(example, tokenizer, max_length)
         except TokenizerError as error:
-            faults.append(f"line {example.line}: {error}")
+            faults.setdefault(str(error), []).append(example.line)
             continue
         if encoding.trained == 0:
-            silent.append(str(example.line))
+            silent.append(example.line)
         rows.append(as_row(encoding))
     if faults:
-        raise TrainingError("\n".join(faults[:10]))
+        told = (f"{_lines(lines)}: {fault}" for fault, lines in faults.items())
+        raise TrainingError("\n".join(islice(told, 10)))
     if silent:
         raise TrainingError(
             f"nothing would train in {len(silent)} of {len(rows)} rows at max_length {max_length}: the answers are cut "
-            f"off, or all their weights are 0 (lines {', '.join(silent[:10])}{' …' if len(silent) > 10 else ''}). "
+            f"off, or all their weights are 0 ({_lines(silent)}). "
             "Raise max_length, or take these rows out."
         )
     return rows
+
+
+def _lines(lines: Sequence[int]) -> str:
+    """`line 3`, or the first ten of several."""
+    return f"line{'s' * (len(lines) > 1)} {', '.join(map(str, sorted(lines)[:10]))}{' …' * (len(lines) > 10)}"
 
 
 def as_row(encoding: Encoding) -> dict[str, list[int]]:

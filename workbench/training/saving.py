@@ -22,7 +22,7 @@ from ..experiment import settings_hash
 from ..files import write_atomic
 from ..models import revision_of, weights_hash
 from ..runs import Run
-from .checkpoints import DIVERGED
+from .checkpoints import DIVERGED, written
 from .packing import Row
 from .rows import TrainingError
 from .settings import TrainingSettings
@@ -41,14 +41,16 @@ def save_trained(model: Any, settings: TrainingSettings, folder: Path, run: Run,
         raise TrainingError(f"the weights that were trained are no longer numbers. {DIVERGED}")
     work = folder.with_name(f".{folder.name}")
     shutil.rmtree(work, ignore_errors=True)
-    if settings.method == "full":
-        _save_model(model, settings, work)
-    else:
-        _save_adapter(model, settings, work)
-    copy_beside(settings.folder, work)
-    write_origin(work, _origin(settings, run, rows))
-    shutil.rmtree(folder, ignore_errors=True)
-    work.rename(folder)
+    origin = _origin(settings, run, rows)
+    with written("what was trained", folder, work):
+        if settings.method == "full":
+            _save_model(model, settings, work)
+        else:
+            _save_adapter(model, settings, work)
+        copy_beside(settings.folder, work)
+        write_origin(work, origin)
+        shutil.rmtree(folder, ignore_errors=True)
+        work.rename(folder)
 
 
 def copy_beside(base: Path, folder: Path) -> None:
@@ -61,6 +63,8 @@ def copy_beside(base: Path, folder: Path) -> None:
 def _save_model(model: Any, settings: TrainingSettings, work: Path) -> None:
     import torch
 
+    # The Trainer turned it off, and it would stay so for whoever loads the folder.
+    model.config.use_cache = True
     # As it will be loaded and scored.
     model.to(getattr(torch, settings.dtype)).save_pretrained(work)
 
@@ -75,8 +79,9 @@ def _save_adapter(model: Any, settings: TrainingSettings, work: Path) -> None:
     (work / "README.md").unlink(missing_ok=True)
     # peft keeps its modules in a set, whose order changes with every process.
     config = json.loads((work / "adapter_config.json").read_text(encoding="utf-8"))
-    ordered = {key: sorted(value) if key == "target_modules" else value for key, value in config.items()}
-    write_atomic(work / "adapter_config.json", json.dumps(ordered, indent=2, sort_keys=True) + "\n")
+    if isinstance(names := config["target_modules"], list):  # an adapter from elsewhere may have a pattern
+        config["target_modules"] = sorted(names)
+    write_atomic(work / "adapter_config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def _origin(settings: TrainingSettings, run: Run, rows: Sequence[Row]) -> dict[str, Any]:

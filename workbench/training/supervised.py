@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,14 @@ from typing import Any
 import torch
 import transformers
 from accelerate.utils import broadcast
-from safetensors import SafetensorError
 from transformers.trainer_utils import EvalLoopOutput
 
 from ..backends.memory import is_out_of_memory
 from .attention import as_scored
-from .checkpoints import lowest
+from .checkpoints import lowest, written
 from .packing import Row, useful_tokens
 from .room import Room, in_parts, release
-from .rows import IGNORED, TrainingError
+from .rows import IGNORED
 from .settings import DevScore
 
 log = logging.getLogger("workbench.training")
@@ -153,17 +151,9 @@ class SupervisedTrainer(transformers.Trainer):
         return False
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        try:
+        folder, step = Path(str(self.args.output_dir)), self.state.global_step
+        with written(f"the checkpoint after step {step}", folder, folder / f"checkpoint-{step}"):
             super()._save_checkpoint(model, trial)
-        except (OSError, RuntimeError, SafetensorError) as error:
-            # torch and safetensors tell a full disk in words of their own.
-            folder = Path(str(self.args.output_dir))
-            shutil.rmtree(folder / f"checkpoint-{self.state.global_step}", ignore_errors=True)
-            raise TrainingError(
-                f"the checkpoint after step {self.state.global_step} cannot be written to {folder.parent.name}/"
-                f"{folder.name} ({' '.join(str(error).split())[:200]}). Make room on the disk and run the same command "
-                "again: it goes on from the checkpoint before."
-            ) from error
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)

@@ -168,7 +168,8 @@ def trainer_for(
     pad_id = tokenizer.tokenizer.pad_token_id or 0
     batches = batches_of(settings, rows, dev_rows, pad_id, packed=packed)
     room = room_for(model, settings, rows, packed=packed)
-    if settings.gradient_checkpointing == "auto" and (told := room.told()):
+    asked = settings.gradient_checkpointing == "on" and room.parts == 1
+    if (told := room.told()) and not asked:
         log.warning("contender %r is trained in the memory that is free: %s.", settings.name, told)
     trainer = SupervisedTrainer(
         order=batches.order,

@@ -25,6 +25,9 @@ from validators.tokens import load_hf_tokenizer
 from .job import Job
 from .launch import ERROR, FAILED, JOB, TOLD
 
+# The launcher looks ten times a second, and tells of one process alone.
+_GONE = 2.0
+
 
 def main(folder: Path, starter: int) -> None:
     """Start the processes and watch them; leave behind which failed, with its exit code."""
@@ -71,6 +74,8 @@ def work(folder: Path, launcher: int) -> None:
         (folder / ERROR.format(rank)).write_text(json.dumps({"ours": ours, "told": told}), encoding="utf-8")
         traceback.print_exc()
         sys.stderr.flush()
+        if not ours:  # perhaps only because another has gone, which the launcher is to see first
+            time.sleep(_GONE)
         # Without goodbyes: the others may be waiting for an answer of this process.
         os._exit(1)
 
