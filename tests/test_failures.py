@@ -39,6 +39,14 @@ def test_failures_of_a_later_seed_count_too(tmp_path: Path) -> None:
     assert "35 answers of lora or base failed" in many.sentence
 
 
+def test_where_every_answer_failed_the_failure_is_the_reason(tmp_path: Path) -> None:
+    path = write_experiment(tmp_path, {"base": Answers(marks(0, 0, 30))})
+    verdict = run_it(path, tmp_path / "runs")[1]
+    assert (verdict.headline, verdict.reason) == ("cant-tell", "invalid-comparison")
+    assert verdict.sentence.startswith("30 answers of base failed (")
+    assert verdict.next.startswith("mend what the reason names, then: workbench run")
+
+
 def test_a_score_over_seeds_is_of_the_samples_that_all_were_scored_on(tmp_path: Path) -> None:
     verdict = of_three_seeds(tmp_path, marks(70, 25, 5))
     (lora,) = [c for c in verdict.contenders if c.name == "lora"]

@@ -399,7 +399,7 @@ def test_another_way_to_ask_does_not_train_again(whole: Path, tmp_path: Path) ->
         backends = {"local": {**WHOLE["backends"]["local"], **backend}}
         tuned = {"name": "lora", "kind": "fine-tuned", "epochs": 1, "rank": 2, "alpha": 4, **lora}
         experiment(tmp_path, **WHOLE | {"backends": backends, "contenders": [tuned]})
-        done = process(tmp_path, "run", "experiment.yaml", "--offline")
+        done = workbench(tmp_path, "run", "experiment.yaml", "--offline")
         assert done.returncode in (0, 1), done.stderr  # alone, it decides nothing
         return adapter.stat().st_mtime_ns, max(p.completion_tokens or 0 for p in run.predictions("lora"))
 

@@ -177,7 +177,7 @@ def test_rows_with_nothing_to_train_are_refused_by_line(tiny_model: Path) -> Non
 
 def test_rows_the_template_cannot_mask_are_refused_by_line(tmp_path: Path) -> None:
     folder = make_tiny_model(tmp_path, template="{% for m in messages %}{{ m['content'] }} {% endfor %}")
-    with pytest.raises(TrainingError, match=r"line 1: .*end-of-turn"):
+    with pytest.raises(TrainingError, match=r"lines 1, 2: .*end-of-turn"):
         encode_rows(examples(2), load_hf_tokenizer("tiny", folder), 60)
 
 

@@ -226,7 +226,7 @@ def _overfits(log: Log, facts: Facts) -> Iterator[Symptom]:
     last_step, last = dev[-1]
     before = [loss for at, loss in train if at <= step]
     after = [loss for at, loss in train if at > step]
-    if last < 1.1 * best or last - best < 0.02 or not before or not after or min(after) >= min(before):
+    if last < 1.2 * best or last - best < 0.02 or not before or not after or min(after) >= min(before):
         return
     early = step == dev[0][0]
     doubt = " If it never fell, check that the answers are right for their questions." if early else ""

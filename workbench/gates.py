@@ -203,6 +203,11 @@ def _no_signal(case: Case) -> Gate | None:
         return None
     primary = case.experiment.primary
     if all(e.summary.score is None for e in case.evidence):
+        for e in case.evidence:
+            failed = [p.error for answers in e.answers for p in answers if p.error is not None]
+            if failed:
+                told = f"{len(failed)} answers of {e.name} failed ({failed[0]})"
+                return Gate("invalid-comparison", f"{told}; mend the cause and run again")
         why = case.evidence[0].summary.reason or "no contender has a score"
         return Gate("no-signal", f"{primary} has no value: {why}")
     if len(case.evidence) < 2:
