@@ -12,20 +12,12 @@ from apps.reading import derived
 from metrics import METRICS
 from workbench.comparisons import comparison_now
 from workbench.evidence import Evidence, gather, repriced
-from workbench.experiment import Experiment, ExperimentError
+from workbench.experiment import Experiment, readable_experiment
 from workbench.human import scores_now
 from workbench.records import ContenderSummary, Difference
 from workbench.runs import Run
 
-
-@derived
-def experiment_of(run: Run) -> Experiment | None:
-    """The experiment as it was run last; None where the folder has none that this version reads."""
-    text = run.experiment_text()
-    try:
-        return None if text is None else Experiment.parse(text, path=run.folder / "experiment.yaml")
-    except ExperimentError:
-        return None
+experiment_of = derived(readable_experiment)
 
 
 def alpha_of(run: Run) -> float:

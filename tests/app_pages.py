@@ -11,7 +11,7 @@ MAIN = Path(__file__).resolve().parent.parent / "apps" / "main.py"
 
 def opened(view: str = "decision", **address: str) -> AppTest:
     """A page of the app that `WORKBENCH_RUNS` names, at an address; a page that breaks fails."""
-    at = AppTest.from_file(str(MAIN), default_timeout=60)
+    at = AppTest.from_file(str(MAIN), default_timeout=120)
     at.query_params.update({k: v for k, v in address.items() if k == "run"})
     at.run()
     if view != "decision":

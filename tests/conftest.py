@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -45,14 +45,25 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_model(tmp_path_factory.mktemp("tiny-model"))
 
 
-def make_tiny_model(folder: Path, *, template: str | None = CHATML, seed: int = 0) -> Path:
-    """Write a tiny chat model; pad and end-of-turn are one token, as in SmolLM2."""
+def make_tiny_model(
+    folder: Path,
+    *,
+    template: str | None = CHATML,
+    seed: int = 0,
+    texts: Sequence[str] = TRAINED_ON,
+    vocabulary: int = 400,
+    **sizes: int,
+) -> Path:
+    """Write a tiny chat model; pad and end-of-turn are one token, as in SmolLM2.
+
+    Its tokenizer is made from `texts`; `sizes` are fields of its configuration.
+    """
     import torch
     from tokenizers import ByteLevelBPETokenizer
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     raw = ByteLevelBPETokenizer()
-    raw.train_from_iterator(TRAINED_ON, vocab_size=400, special_tokens=["<|im_start|>", "<|im_end|>"])
+    raw.train_from_iterator(texts, vocab_size=vocabulary, special_tokens=["<|im_start|>", "<|im_end|>"])
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=raw._tokenizer,
         eos_token="<|im_end|>",
@@ -61,17 +72,20 @@ def make_tiny_model(folder: Path, *, template: str | None = CHATML, seed: int = 
     )
     tokenizer.chat_template = template
     torch.manual_seed(seed)
+    usual = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 512,
+    }
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
+        **(usual | sizes),
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -10,17 +10,16 @@ import pytest
 
 pytest.importorskip("streamlit", reason="the app needs streamlit")
 
-from streamlit.testing.v1 import AppTest
 
 from apps.board import gain, metrics_of, pairs, signatures, summaries
 from apps.words import ago, literal
+from tests.app_pages import opened, words
 from tests.example_data import MARKUP, PAYLOAD
 from tests.example_run import make_run
 from workbench.cli.app import MISSING, app, command
 from workbench.records import Difference, Harm, SliceChange
 from workbench.runs import Run
 
-MAIN = Path(__file__).resolve().parent.parent / "apps" / "main.py"
 PIECES = ("<script>", "<img", "](javascript:")
 VIEWS = ("decision", "scores", "examples", "training", "data")
 
@@ -29,24 +28,6 @@ VIEWS = ("decision", "scores", "examples", "training", "data")
 def root(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("WORKBENCH_RUNS", str(tmp_path))
     return tmp_path
-
-
-def opened(view: str = "decision", **address: str) -> AppTest:
-    at = AppTest.from_file(str(MAIN), default_timeout=120)
-    at.query_params.update({k: v for k, v in address.items() if k == "run"})
-    at.run()
-    if view != "decision":
-        at.switch_page(f"views/{view}.py")
-        at.query_params.update(address)
-        at.run()
-    assert not at.exception, at.exception
-    return at
-
-
-def words(at: AppTest) -> str:
-    """Everything the page says as Markdown or text, without the escapes of literal()."""
-    elements = [*at.title, *at.subheader, *at.markdown, *at.caption, *at.text, *at.code, *at.info, *at.error]
-    return "\n".join(str(e.value) for e in [*elements, *at.warning, *at.success]).replace("\\", "")
 
 
 @pytest.mark.parametrize(

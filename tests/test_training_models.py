@@ -254,6 +254,19 @@ def test_adapters_find_every_linear_layer_but_the_head(name: str) -> None:
     assert trained and all("lora_" in n for n in trained)
 
 
+def losses_of(model: Any, batch: dict[str, Any], steps: int) -> list[float]:
+    """The loss before each of so many steps of a plain optimiser on one batch."""
+    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    losses = []
+    for _ in range(steps):
+        optimiser.zero_grad()
+        loss = model(**batch, use_cache=False).loss
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    return losses
+
+
 METHODS: list[dict[str, Any]] = [{}, {"dora": True}, {"rslora": True}, {"modules_to_save": ("lm_head",)}]
 
 
@@ -265,17 +278,8 @@ def test_a_packed_step_lowers_the_loss(name: str, changed: dict[str, Any]) -> No
     assert why_not_packed(model, rows) is None
     adapted = with_method(model, replace(SETTINGS, **changed))
     assert attach_loss(model)
-    batch = collate_packed([rows])
-    trained = [p for p in adapted.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=1e-2)
-    losses = []
-    for _ in range(6):
-        optimiser.zero_grad()
-        loss = adapted(**batch, use_cache=False).loss
-        loss.backward()
-        assert all(p.grad is not None for p in trained)
-        optimiser.step()
-        losses.append(loss.item())
+    losses = losses_of(adapted, collate_packed([rows]), steps=6)
+    assert all(p.grad is not None for p in adapted.parameters() if p.requires_grad)
     assert losses[-1] < 0.9 * losses[0]
 
 
@@ -358,10 +362,7 @@ def test_four_bits_learn_also_after_a_generate(tmp_path: Path) -> None:
     """On CPUs with bf16 products, a forward without gradients would else repack the weights and stop all learning."""
     import bitsandbytes
 
-    folder = make_tiny_model(tmp_path / "base")
-    config = transformers.LlamaConfig.from_pretrained(folder, hidden_size=128, intermediate_size=256)
-    torch.manual_seed(0)
-    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    folder = make_tiny_model(tmp_path / "base", hidden_size=128, intermediate_size=256)
     settings = settings_for(folder, method="qlora", dtype="bfloat16", rank=8)
     model = load_base(settings)
     layers = [m for m in model.modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]
@@ -372,15 +373,7 @@ def test_four_bits_learn_also_after_a_generate(tmp_path: Path) -> None:
     assert why_not_packed(model, rows) is None
     adapted = with_method(model, settings)
     attach_loss(model)
-    batch = collate_packed([rows])
-    optimiser = torch.optim.AdamW([p for p in adapted.parameters() if p.requires_grad], lr=1e-2)
-    losses = []
-    for _ in range(8):
-        optimiser.zero_grad()
-        loss = adapted(**batch, use_cache=False).loss
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
+    losses = losses_of(adapted, collate_packed([rows]), steps=8)
     assert losses[-1] < 0.9 * losses[0]
 
 

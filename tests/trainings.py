@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import CHATML
+from tests.conftest import make_tiny_model
 from validators.examples import Example, Message
 from validators.tokens import load_hf_tokenizer
 from workbench.runs import Run
@@ -78,36 +78,19 @@ def chats(pairs: Sequence[tuple[str, str]], prefix: str) -> dict[str, Example]:
 
 def make_base(folder: Path, *, seed: int = 0) -> Path:
     """A tiny chat model that sorts tickets into the old desks: three seconds of all-weights training."""
-    import torch
-    import transformers
-    from tokenizers import ByteLevelBPETokenizer
-
-    raw = ByteLevelBPETokenizer()
     words = " ".join((*TOPICS, *TOWNS, *DESKS, *FILLERS, "system user assistant"))
-    raw.train_from_iterator([words] * 3, vocab_size=600, special_tokens=["<|im_start|>", "<|im_end|>"])
-    tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=raw._tokenizer,
-        eos_token="<|im_end|>",
-        pad_token="<|im_end|>",
-        bos_token="<|im_start|>",
-    )
-    tokenizer.chat_template = CHATML
-    torch.manual_seed(seed)
-    config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer),
+    raw = make_tiny_model(
+        folder / "raw",
+        seed=seed,
+        texts=[words] * 3,
+        vocabulary=600,
         hidden_size=96,
         intermediate_size=192,
-        num_hidden_layers=2,
-        num_attention_heads=4,
+        num_key_value_heads=4,
         max_position_embeddings=1024,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
     )
-    transformers.LlamaForCausalLM(config).save_pretrained(folder / "raw")
-    tokenizer.save_pretrained(folder / "raw")
     whole = {"method": "full", "learning_rate": 3e-3, "epochs": 6, "batch_size": 16}
-    done = train(Case("base", pairs=lessons(900), dev=0, changed=whole), folder / "raw", folder / "run")
+    done = train(Case("base", pairs=lessons(900), dev=0, changed=whole), raw, folder / "run")
     assert done.log[-1]["loss"] < 0.3, done.log[-1]
     return folder / "run" / "contenders" / "base" / "model"
 

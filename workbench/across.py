@@ -16,7 +16,7 @@ import numpy as np
 
 from metrics import Comparison, compare_paired
 
-from .experiment import Experiment
+from .experiment import Experiment, stored_experiment
 from .experiment_file import ExperimentError
 from .human import scores_now
 from .runs import Run, RunError
@@ -63,23 +63,21 @@ def _facts(run: Run) -> dict[str, str]:
 
 
 def _experiment(run: Run) -> dict[str, Any]:
-    text = run.experiment_text()
-    if text is None:
+    if run.experiment_text() is None:
         return {}
-    experiment = parsed(run)
-    tree = experiment.model_dump(mode="json")
+    tree = parsed(run).model_dump(mode="json")
     return tree | {name: {part["name"]: part for part in tree[name]} for name in _NAMED}
 
 
 def parsed(run: Run) -> Experiment:
     """The experiment of a run. Raises RunError where it has none that this version reads."""
-    text = run.experiment_text()
     try:
-        if text is None:
-            raise ExperimentError(f"{run.folder} holds no experiment.yaml")
-        return Experiment.parse(text, path=run.folder / "experiment.yaml")
+        if (experiment := stored_experiment(run)) is not None:
+            return experiment
+        told = f"{run.folder} holds no experiment.yaml"
     except ExperimentError as error:
-        raise RunError(f"{run.name}: its experiment cannot be read ({error})") from None
+        told = str(error)
+    raise RunError(f"{run.name}: its experiment cannot be read ({told})")
 
 
 def _flat(place: str, value: Any) -> dict[str, str]:

@@ -73,56 +73,21 @@ def differences_chart(
     width: int = 400,
 ) -> Any:
     """Forest plot: what `tuned` gains over each alternative, the hardest first, with lines at 0 and the margin."""
-    alt = _altair()
-    rows = [
-        {
-            "name": f"over {d.against}",
-            "role": "tuned",
-            "gain": d.estimate,
-            **_ends(d.interval),
-            "label": gap(d.estimate, metric),
-        }
-        for d in sorted(differences, key=lambda d: d.estimate)
-    ]
+    hardest_first = sorted(differences, key=lambda d: d.estimate)
+    rows = [_gain(f"over {d.against}", "tuned", d, metric) for d in hardest_first]
     title = f"gain of {tuned} in {metric_label(metric, higher_is_better)}"
-    base = alt.Chart(alt.Data(values=rows)).encode(y=_lines(alt, rows))
-    zero = _rule_at(alt, 0.0, "", INK, [1, 0])
-    worth = _rule_at(alt, margin, f"worth it from {gap(margin, metric)}", TUNED, [5, 4])
-    marks = _bars(alt, base, title, legend=False) + _points(
-        alt, base, "gain", title, "name", "label", legend=False
-    )
-    labels = base.mark_text(dy=-13, fontSize=_LABEL).encode(x="gain:Q", text="label:N")
-    lines = [zero, worth] if margin else [zero]
-    return alt.layer(*lines, marks, labels).properties(width=width, height=_height(rows))
+    return _forest(rows, title, _worth(margin, metric, TUNED), width)
 
 
 def slices_chart(
     slices: Sequence[SliceChange], metric: str, *, tuned: str, higher_is_better: bool = True, width: int = 400
 ) -> Any | None:
     """Forest plot of the gain of `tuned` on every slice that has an interval, the worst first; None for none."""
-    rows = [
-        {
-            "name": plain(s.slice),
-            "role": "tuned",
-            "gain": s.estimate,
-            **_ends(s.interval),
-            "label": gap(s.estimate, metric),
-        }
-        for s in sorted(slices, key=lambda s: s.estimate)
-        if s.interval is not None
-    ]
+    worst_first = sorted(slices, key=lambda s: s.estimate)
+    rows = [_gain(plain(s.slice), "tuned", s, metric) for s in worst_first if s.interval is not None]
     if not rows:
         return None
-    alt = _altair()
-    title = f"gain of {tuned} in {metric_label(metric, higher_is_better)}"
-    base = alt.Chart(alt.Data(values=rows)).encode(y=_lines(alt, rows))
-    marks = _bars(alt, base, title, legend=False) + _points(
-        alt, base, "gain", title, "name", "label", legend=False
-    )
-    labels = base.mark_text(dy=-13, fontSize=_LABEL).encode(x="gain:Q", text="label:N")
-    return alt.layer(_rule_at(alt, 0.0, "", INK, [1, 0]), marks, labels).properties(
-        width=width, height=_height(rows)
-    )
+    return _forest(rows, f"gain of {tuned} in {metric_label(metric, higher_is_better)}", [], width)
 
 
 def loss_chart(rows: Sequence[Mapping[str, Any]], *, best_step: int | None = None, width: int = 400) -> Any:
@@ -207,6 +172,37 @@ def _altair() -> Any:
     except ImportError:
         raise ChartsMissing(_CURE) from None
     return altair
+
+
+def _gain(name: str, role: str, found: Difference | SliceChange, metric: str) -> dict[str, Any]:
+    """One line of a forest plot."""
+    ends, label = _ends(found.interval), gap(found.estimate, metric)
+    return {"name": name, "role": role, "gain": found.estimate, **ends, "label": label}
+
+
+def _worth(margin: float, metric: str, colour: str) -> list[Any]:
+    """The line from which a gain is worth it; none for a margin of 0, where the line at 0 says it."""
+    if not margin:
+        return []
+    return [_rule_at(_altair(), margin, f"worth it from {gap(margin, metric)}", colour, [5, 4])]
+
+
+def _forest(
+    rows: Sequence[Mapping[str, Any]],
+    title: str,
+    lines: Sequence[Any],
+    width: int,
+    roles: tuple[str, ...] | None = None,
+) -> Any:
+    """Gains with their intervals over a line at 0 and others; a legend of the `roles`, where they differ."""
+    alt = _altair()
+    base = alt.Chart(alt.Data(values=rows)).encode(y=_lines(alt, rows))
+    shown: dict[str, Any] = {"legend": roles is not None, "roles": roles or _ROLES}
+    told = ("name", "label", "role") if roles else ("name", "label")
+    marks = _bars(alt, base, title, **shown) + _points(alt, base, "gain", title, *told, **shown)
+    labels = base.mark_text(dy=-13, fontSize=_LABEL).encode(x="gain:Q", text="label:N")
+    zero = _rule_at(alt, 0.0, "", INK, [1, 0])
+    return alt.layer(zero, *lines, marks, labels).properties(width=width, height=_height(rows))
 
 
 def _role(tuned: bool) -> str:

@@ -39,7 +39,6 @@ def cost_quality_chart(
     A line joins the contenders that none other beats in both (diagnostic ones left out). `spans` are intervals of
     the cost in its own unit. None where neither was measured for every scored contender: half a picture would mislead.
     """
-    alt = _altair()
     scored = [c for c in contenders if c.score is not None]
     unit, show = "USD", usd
     costs = _known({c.name: c.usd_per_1000 for c in scored})
@@ -61,9 +60,16 @@ def cost_quality_chart(
         for c in scored
         if c.score is not None
     ]
+    return _cost_quality(rows, unit, metric, higher_is_better, width)
+
+
+def _cost_quality(
+    rows: Sequence[Mapping[str, Any]], unit: str, metric: str, higher_is_better: bool, width: int
+) -> Any:
+    alt = _altair()
     title = metric_label(metric, higher_is_better)
     # Room on the right for the names beside the points.
-    reach = 1.2 * max(costs.values()) or 1.0
+    reach = 1.2 * max(row["cost"] for row in rows) or 1.0
     scale = alt.Scale(domain=[0, reach], nice=False)
     x = alt.X("cost:Q", title=f"{unit} per 1,000 requests", scale=scale, axis=alt.Axis(tickCount=6))
     y_scale = alt.Scale(zero=False)

@@ -5,20 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .card import gap, metric_label, plain
-from .charts import (
-    _LABEL,
-    ALTERNATIVE,
-    INK,
-    _altair,
-    _bars,
-    _ends,
-    _height,
-    _lines,
-    _points,
-    _roles,
-    _rule_at,
-)
+from .card import metric_label, plain
+from .charts import ALTERNATIVE, INK, _altair, _forest, _gain, _roles, _worth
 from .records import Difference
 
 # Labels beyond so many make squares that nobody can read.
@@ -39,27 +27,10 @@ def forest_chart(
 
     `roles` are tuned, alternative or diagnostic, by name.
     """
-    alt = _altair()
-    rows = [
-        {
-            "name": plain(name),
-            "role": roles.get(name, "alternative"),
-            "gain": d.estimate,
-            **_ends(d.interval),
-            "label": gap(d.estimate, metric),
-        }
-        for name, d in sorted(gains.items(), key=lambda item: -item[1].estimate)
-    ]
+    best_on_top = sorted(gains.items(), key=lambda item: -item[1].estimate)
+    rows = [_gain(plain(name), roles.get(name, "alternative"), d, metric) for name, d in best_on_top]
     title = f"gain over {baseline} in {metric_label(metric, higher_is_better)}"
-    base = alt.Chart(alt.Data(values=rows)).encode(y=_lines(alt, rows))
-    lines = [_rule_at(alt, 0.0, "", INK, [1, 0])]
-    if margin:
-        lines.append(_rule_at(alt, margin, f"worth it from {gap(margin, metric)}", INK, [5, 4]))
-    marks = _bars(alt, base, title, roles=_roles(rows)) + _points(
-        alt, base, "gain", title, "name", "label", "role", roles=_roles(rows)
-    )
-    labels = base.mark_text(dy=-13, fontSize=_LABEL).encode(x="gain:Q", text="label:N")
-    return alt.layer(*lines, marks, labels).properties(width=width, height=_height(rows))
+    return _forest(rows, title, _worth(margin, metric, INK), width, _roles(rows))
 
 
 def confusion_chart(labels: Sequence[str], counts: Sequence[Sequence[int]], *, width: int = 400) -> Any:

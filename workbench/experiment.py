@@ -42,6 +42,8 @@ from .settings import (
 if TYPE_CHECKING:
     from validators.redaction import Placeholders
 
+    from .runs import Run
+
 _CHANGES_NO_ANSWER: Final = {
     *("price", "cached_price", "budget_usd", "budget_tokens"),
     *("api_key_env", "api_key_file", "concurrency", "timeout_seconds"),
@@ -332,6 +334,23 @@ def read_schema(path: Path) -> dict[str, Any]:
 def asked_of(backend: Backend) -> dict[str, Any]:
     """A backend's settings without what changes no answer: prices, budgets, keys, how many at once and how long."""
     return backend.model_dump(mode="json", exclude=_CHANGES_NO_ANSWER)
+
+
+def stored_experiment(run: Run) -> Experiment | None:
+    """The experiment as it was run last, its paths read from the run folder; None where that holds none.
+
+    Raises ExperimentError.
+    """
+    text = run.experiment_text()
+    return None if text is None else Experiment.parse(text, path=run.folder / "experiment.yaml")
+
+
+def readable_experiment(run: Run) -> Experiment | None:
+    """The same; None too for one that this version does not read."""
+    try:
+        return stored_experiment(run)
+    except ExperimentError:
+        return None
 
 
 def settings_hash(*parts: object) -> str:

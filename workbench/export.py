@@ -21,6 +21,7 @@ from .models import weights_hash
 from .predictor import experiment_of
 from .runs import Run
 from .settings import FineTuned, Hosted
+from .training import trained_folder
 from .training.saving import copy_beside
 
 # A merged model that gives other answers than these shares allow is refused: its score would be another.
@@ -123,8 +124,7 @@ def _source(run: Run, experiment: Experiment, contender: str | None) -> _Source:
     if settings.adapter is not None:
         folder = experiment.resolve(settings.adapter)
     else:
-        own = place.adapter_folder(name)
-        folder = own.with_name("model") if settings.method == "full" else own
+        folder = trained_folder(place, settings)
     if not folder.exists():
         raise ExportError(f"{folder} is gone: run the experiment again, which trains {name!r} anew.")
     if info["adapter"] != weights_hash(folder):

@@ -197,17 +197,24 @@ def _failures(failed: int, tuned: Evidence, other: Evidence, primary: str) -> Ga
     )
 
 
+def _nothing_answered(case: Case) -> Gate | None:
+    """No contender has a score, because answers failed: that says nothing about the metric."""
+    if any(e.summary.score is not None for e in case.evidence):
+        return None
+    for e in case.evidence:
+        failed = [p.error for answers in e.answers for p in answers if p.error is not None]
+        if failed:
+            told = f"{len(failed)} answers of {e.name} failed ({failed[0]})"
+            return Gate("invalid-comparison", f"{told}; mend the cause and run again")
+    return None
+
+
 def _no_signal(case: Case) -> Gate | None:
     """The primary metric gives every answer of every contender the same value, or none at all."""
     if not case.evidence:
         return None
     primary = case.experiment.primary
     if all(e.summary.score is None for e in case.evidence):
-        for e in case.evidence:
-            failed = [p.error for answers in e.answers for p in answers if p.error is not None]
-            if failed:
-                told = f"{len(failed)} answers of {e.name} failed ({failed[0]})"
-                return Gate("invalid-comparison", f"{told}; mend the cause and run again")
         why = case.evidence[0].summary.reason or "no contender has a score"
         return Gate("no-signal", f"{primary} has no value: {why}")
     if len(case.evidence) < 2:
@@ -289,6 +296,7 @@ GATES: tuple[Callable[[Case], Gate | None], ...] = (
     _different_conditions,
     _cut_answers,
     _failed_answers,
+    _nothing_answered,
     _no_signal,
     _retiring,
     _no_alternative,

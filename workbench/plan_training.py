@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import msgspec
 
@@ -24,7 +24,7 @@ from .means import Means
 from .plan_prompts import first_passages, with_passage
 from .recipe import Method
 from .settings import FineTuned
-from .training.packing import common_beginning
+from .training.packing import tokens_of
 from .training.rows import as_row
 
 
@@ -136,12 +136,12 @@ def _methods(
         dtype=means.dtype,
         device=means.device,
         batch_size=settings.batch_size,
-        **_tokens(encodings),
+        **tokens_of([as_row(e) for e in encodings]),
         rank=settings.rank,
         accumulation=settings.gradient_accumulation,
         packed=settings.packing != "off",
     )
-    dev_tokens = replace(usual, **_tokens(dev)).computed if dev else 0
+    dev_tokens = replace(usual, **tokens_of([as_row(e) for e in dev])).computed if dev else 0
     free = free_bytes(means.device)
     found = []
     for method in get_args(Method):
@@ -160,15 +160,6 @@ def _methods(
             plan = replace(plan, minutes=seconds / 60, usd=hours_usd(seconds, experiment))
         found.append(plan)
     return tuple(found)
-
-
-def _tokens(encodings: Sequence[Encoding]) -> dict[str, Any]:
-    """The part of a workload that its rows are."""
-    return {
-        "lengths": tuple(len(e.ids) for e in encodings),
-        "trained": sum(e.trained for e in encodings),
-        "shared": common_beginning([as_row(e) for e in encodings]),
-    }
 
 
 def _sparing(way: Workload) -> str | None:

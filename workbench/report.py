@@ -30,7 +30,7 @@ from .document import (
     markdown,
     masked,
 )
-from .experiment import Experiment, ExperimentError
+from .experiment import Experiment, readable_experiment
 from .human import scores_now
 from .records import ContenderSummary, Verdict
 from .report_choices import choice_blocks, diagnostic_blocks
@@ -68,7 +68,7 @@ def report(run: Run, mask: Mask = str, verdict: Verdict | None = None) -> Docume
 
     `mask` is what texts go through before they are cut; `verdict` is the one on file where none is given.
     """
-    meta, verdict, experiment = run.meta(), verdict or run.verdict(), _experiment(run)
+    meta, verdict, experiment = run.meta(), verdict or run.verdict(), readable_experiment(run)
     scores = _scores(run, experiment)
     primary = verdict.metric if verdict else _primary(experiment, scores)
     contenders = verdict.contenders if verdict else _summaries(run, scores, primary)
@@ -222,15 +222,6 @@ def _trained(training: dict[str, Any], log: list[dict[str, Any]]) -> Iterator[tu
 
 
 # -- shared --------------------------------------------------------------------------------------
-
-
-def _experiment(run: Run) -> Experiment | None:
-    """The experiment as it was run last; None where the folder has none that this version reads."""
-    text = run.experiment_text()
-    try:
-        return None if text is None else Experiment.parse(text, path=run.folder / "experiment.yaml")
-    except ExperimentError:
-        return None
 
 
 def _scores(run: Run, experiment: Experiment | None) -> Scores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -54,6 +55,11 @@ class Session:
     def rows(self) -> dict[str, list[Row]]:
         """Chat rows by role."""
         return read_files(self.experiment)[0]
+
+    @property
+    def runs_flag(self) -> str:
+        """What a command needs beside the experiment to find the same runs; "" where they lie where they usually do."""
+        return "" if str(self.runs) == "runs" else f" --runs {shlex.quote(str(self.runs))}"
 
     @cached_property
     def folder(self) -> Run:

@@ -114,8 +114,7 @@ def _check_scored(session: Session, folder: Run) -> None:
     why = "Decide before you tune: no contender that is not tuned has been scored yet, so nothing could be decided."
     if not untuned:
         raise TuningError(f"{why} Add one (kind: prompting) and run it. --anyway trains all the same.")
-    where = "" if str(session.runs) == "runs" else f" --runs {shlex.quote(str(session.runs))}"
-    command = f"workbench run {shlex.quote(str(session.path))} --only {untuned[0].name}{where}"
+    command = f"workbench run {shlex.quote(str(session.path))} --only {untuned[0].name}{session.runs_flag}"
     raise TuningError(f"{why} Score one first:\n  {command}\n--anyway trains all the same.")
 
 

@@ -16,7 +16,7 @@ from .caveats import caveats
 from .curve import forecast_of
 from .difference import compare
 from .evidence import Evidence, best_first, gather, on_dev
-from .experiment import Experiment
+from .experiment import Experiment, stored_experiment
 from .gates import Gate, decision_day, first_closed_gate, retired
 from .harm import harm_of
 from .human import HUMAN
@@ -28,6 +28,14 @@ from .sections import Decision
 from .table import Facts, Finding, judge
 
 
+def deciding_experiment(run: Run) -> Experiment:
+    """The experiment that a run is decided by. Raises RunError where the folder holds none."""
+    experiment = stored_experiment(run)
+    if experiment is None:
+        raise RunError(f"{run.folder} holds no experiment.yaml, so nothing can be decided.")
+    return experiment
+
+
 def decide(
     run: Run, *, decision: Decision | None = None, today: date, evidence: Sequence[Evidence] | None = None
 ) -> Verdict:
@@ -36,10 +44,7 @@ def decide(
     `evidence` is what `gather` found under the same price of the machine's hour, where it is at hand. Settings that differ from those on record before the first answer make the verdict exploratory.
     Raises RunError where the folder holds no experiment.
     """
-    text = run.experiment_text()
-    if text is None:
-        raise RunError(f"{run.folder} holds no experiment.yaml, so nothing can be decided.")
-    experiment = Experiment.parse(text, path=run.folder / "experiment.yaml")
+    experiment = deciding_experiment(run)
     if decision is not None:
         experiment = experiment.model_copy(update={"decision": decision})
     evidence = gather(run, experiment) if evidence is None else evidence

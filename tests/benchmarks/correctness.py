@@ -30,7 +30,7 @@ from safetensors.torch import load_file
 from tests import test_encoding as encoding
 from tests import test_training as training
 from tests.conftest import make_tiny_model
-from tests.test_training_models import FAMILIES, family, gradients, rows_of, trl_loss
+from tests.test_training_models import FAMILIES, family, gradients, losses_of, rows_of, trl_loss
 from validators.encoding import encode
 from validators.examples import Example
 from validators.tokens import TokenizerError, load_hf_tokenizer
@@ -228,10 +228,7 @@ def accumulation(folder: Path, asked: argparse.Namespace) -> Iterator[Measured]:
 
 def four_bits(folder: Path, asked: argparse.Namespace) -> Iterator[Measured]:
     """NF4 learns on this CPU, also after a generate."""
-    base = make_tiny_model(folder / "base")
-    config = transformers.LlamaConfig.from_pretrained(base, hidden_size=128, intermediate_size=256)
-    torch.manual_seed(0)
-    transformers.LlamaForCausalLM(config).save_pretrained(base)
+    base = make_tiny_model(folder / "base", hidden_size=128, intermediate_size=256)
     settings = training.settings_for(base, method="qlora", dtype="bfloat16", rank=8)
     model = load_base(settings)
     rows = encode_rows(training.examples(), load_hf_tokenizer("tiny", base), 128)
@@ -239,15 +236,7 @@ def four_bits(folder: Path, asked: argparse.Namespace) -> Iterator[Measured]:
     adapted = with_method(model, settings)
     attach_loss(model)
     set_packed_attention(model)
-    batch = collate_packed(pack_rows(rows, len(rows), 0))
-    optimiser = torch.optim.AdamW([p for p in adapted.parameters() if p.requires_grad], lr=1e-2)
-    found = []
-    for _ in range(8):
-        optimiser.zero_grad()
-        loss = adapted(**batch, use_cache=False).loss
-        loss.backward()
-        optimiser.step()
-        found.append(loss.item())
+    found = losses_of(adapted, collate_packed(pack_rows(rows, len(rows), 0)), steps=8)
     told = f"{found[0]:.3g} → {found[-1]:.3g} in 8 steps"
     yield Measured("QLoRA after a generate: loss left of the first", found[-1] / found[0], 0.9, told)
 

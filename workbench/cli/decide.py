@@ -87,7 +87,7 @@ def decide(
     today = datetime.now(UTC).date()
     made_elsewhere = any("=" in one for one in runs) and not (len(runs) == 1 and Path(runs[0]).exists())
     if made_elsewhere:
-        run, verdict = _of_files(runs, tuned or [], metric, changes, out, today)
+        run, verdict = _of_files(runs, tuned or [], metric, changes, out)
     elif len(runs) > 1 or tuned or metric:
         raise typer.BadParameter(
             "give one run folder; or NAME=FILE for every contender, with --tuned and --metric",
@@ -100,16 +100,13 @@ def decide(
 
 def _again(folder: Path, changes: dict[str, Any], today: date) -> tuple[Run, Verdict]:
     """The verdict of a run folder under changed settings."""
-    from ..experiment import Experiment
-    from ..runs import Run, RunError
+    from ..runs import Run
     from ..verdict import decide as decide_run
+    from ..verdict import deciding_experiment
 
     run = Run.open(folder)
-    text = run.experiment_text()
-    if text is None:
-        raise RunError(f"{folder} holds no experiment.yaml, so nothing can be decided.")
-    experiment = Experiment.parse(text, path=run.folder / "experiment.yaml")
-    return run, decide_run(run, decision=_changed(experiment.decision, changes), today=today)
+    decision = deciding_experiment(run).decision
+    return run, decide_run(run, decision=_changed(decision, changes), today=today)
 
 
 def _changed(decision: Decision, changes: dict[str, Any]) -> Decision:
@@ -132,15 +129,14 @@ def _of_files(
     metric: str | None,
     changes: dict[str, Any],
     out: Path,
-    today: date,
 ) -> tuple[Run, Verdict]:
     """A run of answers made elsewhere."""
     from ..answers import read_answers
     from ..answers_run import experiment_of
     from ..experiment import Experiment, read_text
-    from ..runner import Session
     from ..runner import run as run_experiment
     from .progress import Progress
+    from .sessions import session_of
 
     named: dict[str, str] = {}
     for argument in arguments:
@@ -158,18 +154,8 @@ def _of_files(
     )
     text = read_text(path)
     with Progress() as progress:
-        return run_experiment(
-            Session(
-                experiment=Experiment.parse(text, path=path),
-                path=path,
-                text=text,
-                runs=out / "runs",
-                report=progress,
-                now=lambda: datetime.now(UTC).isoformat(timespec="seconds"),
-                today=today,
-                offline=True,
-            )
-        )
+        parsed = Experiment.parse(text, path=path)
+        return run_experiment(session_of(parsed, path, text, out / "runs", progress, offline=True))
 
 
 def _show(run: Run, verdict: Verdict, format: Form, changes: dict[str, Any]) -> None:

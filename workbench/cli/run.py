@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,10 +61,10 @@ def run(
     workbench run experiment.yaml --only zero-shot,few-shot
     """
     from ..experiment import Experiment, read_text
-    from ..runner import Session
     from ..runner import run as run_experiment
     from ..spending import bill_of
     from .progress import Progress
+    from .sessions import session_of
 
     text = read_text(experiment)
     parsed = Experiment.parse(text, path=experiment)
@@ -77,14 +76,12 @@ def run(
     if dry_run:
         return show_plan(parsed, chosen, offline, format)
     with Progress() as progress:
-        session = Session(
-            experiment=parsed,
-            path=experiment,
-            text=text,
-            runs=runs,
-            report=progress,
-            now=lambda: datetime.now(UTC).isoformat(timespec="seconds"),
-            today=datetime.now(UTC).date(),
+        session = session_of(
+            parsed,
+            experiment,
+            text,
+            runs,
+            progress,
             offline=offline,
             most_usd=yes_spend,
             ask=progress.ask if sys.stdin.isatty() and sys.stderr.isatty() else None,

@@ -6,7 +6,6 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,11 +47,11 @@ def train(
     workbench train experiment.yaml
     """
     from ..experiment import Experiment, read_text
-    from ..session import Session
     from ..training.xray import x_ray_text
     from ..tuning import train as train_contenders
     from ..tuning import trainings_of
     from .progress import Progress
+    from .sessions import session_of
 
     text = read_text(experiment)
     parsed = Experiment.parse(text, path=experiment)
@@ -61,16 +60,7 @@ def train(
         show_plan(parsed.model_copy(update={"contenders": tuple(chosen)}), offline=offline)
         return
     with Progress() as progress:
-        session = Session(
-            experiment=parsed,
-            path=experiment,
-            text=text,
-            runs=runs,
-            report=progress,
-            now=lambda: datetime.now(UTC).isoformat(timespec="seconds"),
-            today=datetime.now(UTC).date(),
-            offline=offline,
-        )
+        session = session_of(parsed, experiment, text, runs, progress, offline=offline)
         coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
         trained = train_contenders(
             session,
@@ -82,8 +72,7 @@ def train(
     for name, place in trained:
         for line in summary(name, place):
             typer.echo(printable(line))
-    where = "" if str(runs) == "runs" else f" --runs {shlex.quote(str(runs))}"
-    typer.echo(f"next      workbench run {shlex.quote(str(experiment))}{where}")
+    typer.echo(f"next      workbench run {shlex.quote(str(experiment))}{session.runs_flag}")
 
 
 def summary(name: str, place: Run) -> Iterator[str]:

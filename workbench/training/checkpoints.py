@@ -13,6 +13,7 @@ from typing import Any
 
 from ..files import write_atomic
 from ..runs import Run
+from ..settings import FineTuned
 from .rows import TrainingError
 from .settings import DevScore, TrainingSettings
 
@@ -43,6 +44,11 @@ def last_checkpoint(folder: Path) -> Path | None:
     return None
 
 
+def steps_of(checkpoint: Path) -> int:
+    """How many steps were made before a checkpoint."""
+    return int(checkpoint.name.rsplit("-", 1)[1])
+
+
 def lowest(loss: float) -> float:
     """A loss to compare by: what is no number is worse than all."""
     return loss if loss == loss else math.inf
@@ -64,7 +70,7 @@ def stopped_early(log: Sequence[dict[str, Any]], patience: int | None, score: De
 
 def cut_log(run: Run, name: str, checkpoint: Path | None) -> float:
     """Drop log rows that the resumed training will write again; return the seconds spent on those kept."""
-    reached = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
+    reached = steps_of(checkpoint) if checkpoint else 0
     kept = [row for row in run.training(name) if row["step"] <= reached and row.get("broke") not in ENDS]
     run.write_training(name, kept)
     return float(kept[-1].get("seconds", 0.0)) if kept else 0.0
@@ -98,7 +104,7 @@ def remove_checkpoints(folder: Path) -> None:
         shutil.rmtree(away, ignore_errors=True)
 
 
-def trained_folder(run: Run, settings: TrainingSettings) -> Path:
+def trained_folder(run: Run, settings: TrainingSettings | FineTuned) -> Path:
     """Where the adapter lies, or the whole model of `method: full`."""
     adapter = run.adapter_folder(settings.name)
     return adapter.with_name("model") if settings.method == "full" else adapter

@@ -64,7 +64,7 @@ class Log(transformers.TrainerCallback):
             row |= {
                 "loss": logs["loss"],
                 "learning_rate": logs["learning_rate"],
-                "gradient_norm": _finite(logs.get("grad_norm")),
+                "gradient_norm": finite(logs.get("grad_norm")),
                 "tokens_per_second": speed,
             }
             self._last = (now, tokens)
@@ -73,7 +73,7 @@ class Log(transformers.TrainerCallback):
             )
             self._progress(state.global_step, state.max_steps, self._told)
         elif "eval_loss" in logs:
-            row |= {"dev_loss": _finite(logs["eval_loss"]), "dev_score": _finite(logs.get("eval_score"))}
+            row |= {"dev_loss": finite(logs["eval_loss"]), "dev_score": finite(logs.get("eval_score"))}
             if row["dev_loss"] is None:
                 row["broke"] = "dev loss"
             self._last = (time.monotonic(), self._tokens())
@@ -119,5 +119,6 @@ def _agreed(due: bool) -> bool:
     return bool(broadcast_object_list([due])[0])
 
 
-def _finite(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
+    """The value as strict JSON holds it: None for what is no number."""
     return value if value is not None and math.isfinite(value) else None

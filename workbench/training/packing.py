@@ -84,6 +84,15 @@ def _untrained(row: Row) -> int:
     return next((i for i, label in enumerate(labels) if i and label != IGNORED), len(labels)) - 1
 
 
+def tokens_of(rows: Sequence[Row]) -> dict[str, Any]:
+    """The part of a forecast's workload that its rows are: lengths, trained tokens, and how many all begin with."""
+    return {
+        "lengths": tuple(len(row["input_ids"]) for row in rows),
+        "trained": sum(label != IGNORED for row in rows for label in row["labels"]),
+        "shared": common_beginning(rows),
+    }
+
+
 def layout(begin: int, own: Sequence[int]) -> dict[str, Any]:
     """Where packed rows lie and what they see: `begin` tokens that all share, then each row's own.
 

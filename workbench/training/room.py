@@ -19,8 +19,8 @@ import torch
 from ..backends.memory import free_bytes, is_out_of_memory
 from ..forecast import Workload, fitted, resident_bytes
 from ..shapes import size_of
-from .packing import Row, common_beginning, layout
-from .rows import IGNORED, TrainingError
+from .packing import Row, layout, tokens_of
+from .rows import TrainingError
 from .settings import TrainingSettings
 
 
@@ -84,9 +84,7 @@ def workload_of(settings: TrainingSettings, rows: Sequence[Row], *, packed: bool
         dtype=settings.dtype,
         device=settings.device,
         batch_size=settings.batch_size,
-        lengths=tuple(len(row["input_ids"]) for row in rows),
-        trained=sum(label != IGNORED for row in rows for label in row["labels"]),
-        shared=common_beginning(rows) if packed else 0,
+        **tokens_of(rows),
         rank=settings.rank,
         accumulation=settings.gradient_accumulation,
         packed=packed,

@@ -27,15 +27,15 @@ def row_facts(
     it occurs in training, measured on dev (without one, on the training rows); None for answers that are no labels.
     """
     ends = set(tokenizer.tokenizer.added_tokens_decoder)
-    trained = [[label for label in row["labels"] if label != IGNORED] for row in rows]
+    answers = [_answer(row) for row in rows]
     begun = sum(row["labels"][0] != IGNORED for row in rows)
-    ended = sum(bool(ids) and ids[-1] in ends for ids in trained)
+    ended = sum(bool(ids) and ids[-1] in ends for ids in answers)
     return {
         "prompts": len({_prompt(row) for row in rows}),
-        "answers": len({tuple(ids) for ids in trained}),
+        "answers": len(set(answers)),
         "begin_trained": begun / len(rows),
         "end_trained": ended / len(rows),
-        "guess_loss": _guess_loss(rows, dev_rows or rows),
+        "guess_loss": _guess_loss(answers, [_answer(row) for row in dev_rows] or answers),
     }
 
 
@@ -59,12 +59,11 @@ def _answer(row: Row) -> tuple[int, ...]:
     return tuple(label for label in row["labels"] if label != IGNORED)
 
 
-def _guess_loss(rows: Sequence[Row], judged: Sequence[Row]) -> float | None:
-    seen = Counter(map(_answer, rows))
-    if not 2 <= len(seen) <= len(rows) / _REPEATED:
+def _guess_loss(answers: Sequence[tuple[int, ...]], judged: Sequence[tuple[int, ...]]) -> float | None:
+    seen = Counter(answers)
+    if not 2 <= len(seen) <= len(answers) / _REPEATED:
         return None
     # Half a row for each answer, and for all unseen ones together, so that none is impossible.
-    total = len(rows) + (len(seen) + 1) / 2
-    answers = [_answer(row) for row in judged]
-    nats = -sum(math.log((seen[answer] + 0.5) / total) for answer in answers)
-    return nats / sum(map(len, answers))
+    total = len(answers) + (len(seen) + 1) / 2
+    nats = -sum(math.log((seen[answer] + 0.5) / total) for answer in judged)
+    return nats / sum(map(len, judged))

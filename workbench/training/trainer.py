@@ -10,7 +10,6 @@ import contextlib
 import functools
 import json
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,10 +23,10 @@ from validators.tokens import HuggingFaceTokenizer
 from ..runs import Run
 from .attention import why_not_packed
 from .batches import Batches, batches_of
-from .checkpoints import cut_log, last_checkpoint, remove_checkpoints, stopped_early, trained_folder
+from .checkpoints import cut_log, last_checkpoint, remove_checkpoints, steps_of, stopped_early, trained_folder
 from .job import Job
 from .launch import launch
-from .log import Keeping, Log, Progress
+from .log import Keeping, Log, Progress, finite
 from .loss import attach_loss, attach_own_loss
 from .methods import load_base, with_method
 from .monitor import Monitor
@@ -105,14 +104,14 @@ def train_job(
     )
     stopped = functools.partial(stopped_early, patience=settings.patience, score=score)
     if last and stopped(_history(last)):
-        trainer.args.max_steps = _steps(last)
+        trainer.args.max_steps = steps_of(last)
     with contextlib.ExitStack() as files:
         append: Callable[[Any], None] = _nothing
         if trainer.is_world_process_zero():
             batch = x_ray(trainer.first_sequences(), job, tokenizer, packing)
             run.write_first_batch(settings.name, batch)
             first_batch(batch)
-            append = files.enter_context(open_log(settings, run, _steps(last) if last else 0))
+            append = files.enter_context(open_log(settings, run, steps_of(last) if last else 0))
         told = Log(append, progress, trainer.tokens_of_all, begun, Monitor(settings.device))
         trainer.add_callback(told)
         trainer.add_callback(Keeping(settings.save_seconds, stopped))
@@ -232,10 +231,6 @@ def _history(checkpoint: Path) -> list[dict[str, Any]]:
     return list(state["log_history"])
 
 
-def _steps(checkpoint: Path) -> int:
-    return int(checkpoint.name.rsplit("-", 1)[1])
-
-
 def _summary(
     trainer: SupervisedTrainer, job: Job, seconds: float, packing: str, facts: Mapping[str, Any]
 ) -> TrainingSummary:
@@ -252,16 +247,12 @@ def _summary(
         tokens=round(sum(len(r["input_ids"]) for r in rows) * epochs),
         trained_tokens=round(sum(t != IGNORED for r in rows for t in r["labels"]) * epochs),
         best_step=best_step,
-        dev_loss=_number(at_best.get("eval_loss")),
+        dev_loss=finite(at_best.get("eval_loss")),
         seconds=seconds,
         packing=packing,
         rows=facts,
         processes=settings.processes,
-        dev_score=_number(at_best.get("eval_score")),
+        dev_score=finite(at_best.get("eval_score")),
         loss=loss_digest(settings.loss, settings.code) if settings.loss is not None else None,
         sparing=trainer.room.told(),
     )
-
-
-def _number(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
