@@ -553,7 +553,7 @@ def test_facts_of_ranges_join_to_those_of_the_whole() -> None:
     assert TokenFacts().as_dict()["median"] is None
 
 
-def chat(question: str, answer: str, **further: Any) -> dict[str, Any]:
+def chat(question: Any, answer: str, **further: Any) -> dict[str, Any]:
     return {
         "messages": [
             {"role": "user", "content": question},
@@ -615,3 +615,16 @@ def test_masks_are_judged_row_by_row(tmp_path: Path) -> None:
     assert found("./begins") == [("MASK001", 1), ("MASK003", 2), ("MASK004", 3)]
     assert found("./thinking") == [("MASK001", 1), ("MASK003", 2), ("MASK004", 3), ("MASK006", 4)]
     assert found("./endless") == [("MASK001", 1), ("MASK002", 1), ("MASK003", 2)]
+
+
+def test_pictures_cannot_train_a_model_of_text(tmp_path: Path) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "https://example.com/pot.png"}}
+    path = write(tmp_path / "a.jsonl", [chat("q", "a"), chat([picture], "One pot.")])
+
+    def found(tokenizer: Any) -> list[tuple[str, int | None]]:
+        return [(f.code, f.line) for f in lint(path, select=["MASK003"], tokenizer=tokenizer).findings]
+
+    text = made("./chatml")
+    assert found(text) == [("MASK003", 2)]
+    # The template of a model that sees: another trainer's matter.
+    assert found(tokenizer_of("{#- images: <image> -#}" + CHATML, "seeing", begin="<s>")) == []

@@ -259,7 +259,8 @@ def refuse_pictures(messages: Sequence[Message], name: str) -> None:
             if part["type"] != "text":
                 raise TokenizerError(
                     f"{name} is given text alone, and message {index} has a part of type {part['type']!r}. Ask a model that "
-                    "takes such parts over a server (kind: openai), or take these rows out."
+                    "takes such parts over a server (kind: openai), or take these rows out.",
+                    "MASK003",
                 )
 
 

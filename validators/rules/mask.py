@@ -7,6 +7,7 @@ with a token (`./begins`), drop the reasoning of earlier turns (`./thinking`) or
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from ..control_tokens import controls_of
 from ..findings import Fault, quoted
@@ -53,16 +54,22 @@ def end_of_turn_untrained(data: Collection, target: Target) -> Iterator[Fault]:
 def nothing_trained(row: TokenRow, target: Target) -> Iterator[Fault]:
     """No token of the row trains.
 
-    Why: the loss of such a row is 0 or not a number; it costs time and teaches nothing.
+    Why: the loss of such a row is 0 or not a number; it costs time and teaches nothing. Rows with pictures cannot train a model of text at all.
     With: tokenizer=./chatml; select=MASK003
     Bad:
         {"messages": [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Too wet.", "weight": 0}]}
     Good:
         {"messages": [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Too wet."}]}
     """
-    if row.tokenizer.kind == "huggingface" and row.fault is None and row.trained == 0:
+    if row.tokenizer.kind != "huggingface":
+        return
+    if row.fault is None and row.trained == 0:
         cure = "Give the row a reply with weight 1, or take it out."
         yield Fault("the loss mask is empty: no token of the row trains", cure, where="messages")
+    # A template that writes pictures is another trainer's matter.
+    elif row.fault is not None and row.fault.code == "MASK003" and "image" not in _template(row):
+        message, cure = _split(str(row.fault))
+        yield Fault(message, cure, where="messages")
 
 
 def control_token_in_text(row: TokenRow, target: Target) -> Iterator[Fault]:
@@ -153,9 +160,13 @@ def _begin(row: TokenRow) -> str | None:
     if not isinstance(row.tokenizer, HuggingFaceTokenizer):
         return None
     begin = row.tokenizer.tokenizer.bos_token
-    if begin is None:
-        return None
-    return begin if str(row.tokenizer.tokenizer.chat_template).count(begin) == 0 else None
+    return begin if begin is not None and begin not in _template(row) else None
+
+
+def _template(row: TokenRow) -> str:
+    """The chat template as it is written."""
+    tokenizer: Any = row.tokenizer
+    return str(tokenizer.tokenizer.chat_template)
 
 
 def _split(why: str) -> tuple[str, str]:
