@@ -10,7 +10,6 @@ import pytest
 
 pytest.importorskip("streamlit", reason="the app needs streamlit")
 
-
 from apps.board import gain, metrics_of, pairs, signatures, summaries
 from apps.words import ago, literal
 from tests.app_pages import opened, words
