@@ -139,6 +139,23 @@ def test_the_first_way_that_fits() -> None:
     assert fitted(size, work, "auto", None) == (work, True)
 
 
+def test_ways_that_are_not_open() -> None:
+    """A loss of one's own sees whole micro-batches, several processes stay in step and share a CPU's memory."""
+    size = size_of(LLAMA_8B)
+    work = Workload("lora", "bfloat16", "cpu", batch_size=8, lengths=(1024,) * 64, trained=32768)
+    for closed in (replace(work, own_loss=True), replace(work, processes=2)):
+        assert [fitted(size, closed, "auto", n * GB)[0].parts for n in (200, 5)] == [1, 1]
+    own = replace(work, own_loss=True)
+    # 8,192 tokens have logits at once instead of 130, of 16 bytes each with all that is made of them.
+    assert peak_bytes(size, own) - peak_bytes(size, work) == 16 * (
+        8 * 1024 * 128256 - 2**24 // 128256 * 128256
+    )
+    needed = peak_bytes(size, work) / 0.9 + 1
+    assert fitted(size, work, "off", int(needed))[1]
+    assert not fitted(size, replace(work, processes=2), "off", int(1.9 * needed))[1]
+    assert fitted(size, replace(work, processes=2, device="cuda"), "off", int(needed))[1]
+
+
 def test_what_rows_share_is_computed_once_a_batch() -> None:
     alike = replace(SMALL, shared=40)
     assert (SMALL.fullest, alike.fullest) == (256, 40 + 4 * 24)

@@ -42,7 +42,8 @@ class Workload:
     """What memory and time of a training depend on, beside the model. `lengths` are the tokens of its rows.
 
     `trained` counts the trained tokens of all rows, `shared` those that all rows begin with: packed, they stand
-    once in a micro-batch. A micro-batch is `batch_size` rows, computed in `parts`.
+    once in a micro-batch. A micro-batch is `batch_size` rows, computed in `parts`. A loss of the user's own sees
+    the logits of whole micro-batches.
     """
 
     method: Method
@@ -57,6 +58,8 @@ class Workload:
     packed: bool = True
     checkpointing: bool = False
     parts: int = 1
+    own_loss: bool = False
+    processes: int = 1
 
     @property
     def place(self) -> str:
@@ -111,7 +114,8 @@ def peak_bytes(size: ModelSize, work: Workload) -> int:
     standing = weights + (0 if full else 4 * tuned) + 8 * tuned
     if work.method == "qlora":
         standing += _HEAP_PACKED.get(work.place, 0) * size.file_bytes
-    logits = min(work.rows * work.trained / len(work.lengths), LOGITS // size.vocabulary) * size.vocabulary
+    in_chunks = min(work.rows * work.trained / len(work.lengths), LOGITS // size.vocabulary)
+    logits = (work.fullest if work.own_loss else in_chunks) * size.vocabulary
     forward: float = _HEAP.get(work.place, 1) * _activations(size, work) + _LOGIT[not work.low] * logits
     if full:
         # The head's gradient as it is summed and passed on, and 16-bit copies of the weights.
@@ -181,9 +185,12 @@ def fitted(
     """The first way to compute this training that fits `available` bytes, and whether it does; else the leanest.
 
     As asked; layers computed again (where the switch leaves it open); then micro-batches in 2, 4, … parts down
-    to single rows. None of these changes what is learned. `resident` bytes of the forecast are in use already.
+    to single rows, for one process with the usual loss. None of these changes what is learned. `resident` bytes of
+    the forecast are in use already. Processes share a CPU's memory, and each has a GPU of its own.
     """
     way = work
+    if available is not None and work.place == "cpu":
+        available //= work.processes
     for way in _ways(work, switch):
         if available is None or peak_bytes(size, way) - resident <= USABLE * available:
             return way, True
@@ -196,6 +203,8 @@ def _ways(work: Workload, switch: Switch) -> Iterator[Workload]:
     way = replace(work, checkpointing=switch != "off")
     if way.checkpointing:
         yield way
+    if work.own_loss or work.processes > 1:
+        return
     while way.parts < min(work.batch_size, len(work.lengths)):
         way = replace(way, parts=2 * way.parts)
         yield way

@@ -140,6 +140,8 @@ def _methods(
         rank=settings.rank,
         accumulation=settings.gradient_accumulation,
         packed=settings.packing != "off",
+        own_loss=settings.loss is not None,
+        processes=experiment.launch.processes,
     )
     dev_tokens = replace(usual, **tokens_of([as_row(e) for e in dev])).computed if dev else 0
     free = free_bytes(means.device)

@@ -73,7 +73,7 @@ def room_for(model: Any, settings: TrainingSettings, rows: Sequence[Row], *, pac
             resident=resident_bytes(size, work),
         )
         room.checkpointing = way.checkpointing
-        room.parts = min(way.parts, room.most_parts)
+        room.parts = way.parts
     return room
 
 
@@ -88,6 +88,8 @@ def workload_of(settings: TrainingSettings, rows: Sequence[Row], *, packed: bool
         rank=settings.rank,
         accumulation=settings.gradient_accumulation,
         packed=packed,
+        own_loss=settings.loss is not None,
+        processes=settings.processes,
     )
 
 
