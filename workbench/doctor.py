@@ -19,7 +19,7 @@ from .models import _cpu_has_bf16, _cpu_name
 
 DISTRIBUTION = "decide-before-you-tune"
 # What `dev` and `all` name is not what a user's machine lacks.
-EXTRAS = ("fast", "local", "rag", "app", "qlora", "gpu", "track")
+EXTRAS = ("fast", "local", "rag", "app", "qlora", "track")
 Status = Literal["ok", "missing", "too old", "note"]
 
 

@@ -1,85 +1,197 @@
 """Training speed on this machine: ours against a padded transformers Trainer and TRL's SFTTrainer with packing.
 
-Same rows, same adapter, same order of work, in turns within one process, so that a busy machine slows all
-alike. Useful tokens are those of the rows: padding is left out, and what rows share counts in each of them.
-Seconds are the process's own.
+Same rows, same adapter, same order of work, one process. Useful tokens are those of the rows: padding is left
+out, and what rows share counts in each of them. On a CPU the three take turns, so that a busy machine slows all
+alike, and seconds are the process's own. On a GPU each trains alone, so that its peak memory is its own, TRL with
+Liger's kernels where they are installed; the share of the card's matrix product is told too. Shapes have random weights.
 
-    python -m tests.benchmarks.training [MODEL] [STEPS]
+    python -m tests.benchmarks.training [MODEL] [--steps 6] [--batch 8] [--method lora]
+    python -m tests.benchmarks.training 8b --batch 64 --method qlora      # 1b, 8b: a shape
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
+import gc
 import json
 import resource
-import sys
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import datasets
 import peft
+import torch
 import transformers
 import trl
 
 from validators.assets import resolve_model
 from validators.examples import Example, Message
 from validators.tokens import load_hf_tokenizer
-from workbench.models import load_model, pick_device, pick_dtype
+from workbench.models import pick_device, pick_dtype
+from workbench.shapes import model_size
 from workbench.training import TrainingSettings, encode_rows
+from workbench.training.methods import load_base
 from workbench.training.packing import useful_tokens
 from workbench.training.rows import collate
 from workbench.training.trainer import prepare, trainer_for
 
-ROWS = Path(__file__).parents[2] / "sample_data" / "triage" / "tickets.jsonl"
-BATCH = 8
+ROOT = Path(__file__).parents[2]
+ROWS = ROOT / "sample_data" / "triage" / "tickets.jsonl"
+PINNED = "smollm2-135m-instruct"
+LLAMA = {"model_type": "llama", "max_position_embeddings": 8192, "tie_word_embeddings": False}
+# Hidden and inner width, layers, heads, heads of keys, vocabulary.
+SHAPES = {
+    "tiny": (64, 128, 2, 4, 2, 49152),
+    "1b": (2048, 8192, 16, 32, 8, 128256),
+    "8b": (4096, 14336, 32, 32, 8, 128256),
+}
 
 
-def main(model: str = "smollm2-135m-instruct", steps: int = 6) -> None:
+@dataclass(slots=True)
+class Spent:
+    """What a trainer's steps took: seconds, tokens of rows, tokens that train, peak bytes on a GPU."""
+
+    seconds: float = 0.0
+    useful: int = 0
+    trained: int = 0
+    peak: int = 0
+
+
+def main() -> None:
     """Print useful tokens a second and peak memory of each trainer."""
-    folder = resolve_model(model, base=Path())
-    tokenizer = load_hf_tokenizer(model, folder)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model", nargs="?", default=PINNED)
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--method", choices=("lora", "qlora"), default="lora")
+    parser.add_argument("--checkpointing", action="store_true")
+    asked = parser.parse_args()
+    out = Path(tempfile.mkdtemp())
+    folder = made_of(asked.model, out) if asked.model in SHAPES else resolve_model(asked.model, base=Path())
+    tokenizer = load_hf_tokenizer(asked.model, folder)
     device = pick_device("auto")
     settings = TrainingSettings(
-        *("speed", model, folder, device, pick_dtype("auto", device)),
+        *("speed", asked.model, folder, device, pick_dtype("auto", device)),
         epochs=1,
         learning_rate=1e-4,
         rank=16,
         alpha=32,
-        batch_size=BATCH,
+        batch_size=asked.batch,
         max_length=1024,
         seed=7,
+        method=asked.method,
+        gradient_checkpointing="on" if asked.checkpointing else "off",
     )
     rows = encode_rows({str(e.line): e for e in examples()}, tokenizer, settings.max_length)
-    tokens = sum(len(row["input_ids"]) for row in rows)
-    out = Path(tempfile.mkdtemp())
-    made: dict[str, Any] = {
-        "ours": ours(settings, rows, tokenizer, out),
-        "transformers, padded": padded(settings, rows, tokenizer, out),
-        "TRL, packed": packed_by_trl(settings, rows, tokenizer, out),
+    makers = {"ours": ours, "transformers, padded": padded, "TRL, packed": packed_by_trl}
+    ready_ = {
+        name: functools.partial(make, settings, rows, tokenizer, out / str(number))
+        for number, (name, make) in enumerate(makers.items())
     }
-    batches = {name: iter(trainer.get_train_dataloader()) for name, trainer in made.items()}
-    spent = dict.fromkeys(made, 0.0)
-    useful = dict.fromkeys(made, 0)
-    for step in range(steps + 1):  # the first warms up
-        for name, trainer in made.items():
-            batch = next(batches[name])
-            begun = time.process_time()
-            trainer.model.train()
-            trainer.training_step(trainer.model, batch)
-            trainer.model.zero_grad()
-            if step:
-                spent[name] += time.process_time() - begun
-                useful[name] += int(useful_tokens(batch))
-    print(f"{len(rows)} rows, {tokens} tokens, {settings.device}, {settings.dtype}, {steps} steps")
-    for name in made:
-        print(
-            f"{name:22} {spent[name] / steps:8.2f} s a step {useful[name] / spent[name]:8.1f} useful tokens/s"
-        )
+    spent = alone(ready_, asked.steps) if device != "cpu" else in_turns(ready_, asked.steps)
+    tokens = sum(len(row["input_ids"]) for row in rows)
+    told = f"{settings.method}, {device}, {settings.dtype}, {asked.steps} steps of {asked.batch} rows"
+    print(f"{asked.model}: {len(rows)} rows, {tokens} tokens, {told}")
+    print(
+        f"{'':22}{'s a step':>10}{'useful tokens/s':>17}{'trained tokens/s':>18}{'peak GiB':>10}{'of the product':>16}"
+    )
+    size = model_size(folder)
+    for name, one in spent.items():
+        share = ""
+        if device != "cpu" and size is not None:
+            share = f"{4 * size.parameters * one.useful / one.seconds / products(device):.0%}"
+        speeds = f"{one.useful / one.seconds:17.1f}{one.trained / one.seconds:18.1f}"
+        memory = f"{one.peak / 2**30:10.1f}" if one.peak else f"{'':10}"
+        print(f"{name:22}{one.seconds / asked.steps:10.2f}{speeds}{memory}{share:>16}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"peak memory of all three together {peak} MB")
+    print(f"peak memory of the process {peak} MB")
+
+
+def in_turns(ready_: dict[str, Callable[[], Any]], steps: int) -> dict[str, Spent]:
+    """A step of each, again and again."""
+    made = {name: make() for name, make in ready_.items()}
+    batches = {name: iter(trainer.get_train_dataloader()) for name, trainer in made.items()}
+    spent = {name: Spent() for name in made}
+    for number in range(steps + 1):  # the first warms up
+        for name, trainer in made.items():
+            step(trainer, next(batches[name]), spent[name] if number else Spent(), time.process_time)
+    return spent
+
+
+def alone(ready_: dict[str, Callable[[], Any]], steps: int) -> dict[str, Spent]:
+    """All steps of each, one after another on a GPU."""
+
+    def now() -> float:
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    spent = {}
+    for name, make in ready_.items():
+        torch.cuda.reset_peak_memory_stats()
+        trainer, found = make(), Spent()
+        batches = iter(trainer.get_train_dataloader())
+        for number in range(steps + 2):  # the first ones warm up
+            step(trainer, next(batches), found if number > 1 else Spent(), now)
+        found.peak = torch.cuda.max_memory_allocated()
+        spent[name] = found
+        del trainer, batches
+        gc.collect()
+        torch.cuda.empty_cache()
+    return spent
+
+
+def step(trainer: Any, batch: Any, spent: Spent, now: Callable[[], float]) -> None:
+    """One forward and backward pass."""
+    useful = int(useful_tokens(batch))
+    trained = int((batch["labels"][:, 1:] != -100).sum())
+    begun = now()
+    trainer.model.train()
+    trainer.training_step(trainer.model, batch)
+    trainer.model.zero_grad()
+    spent.seconds += now() - begun
+    spent.useful += useful
+    spent.trained += trained
+
+
+def products(device: str) -> float:
+    """Operations a second of a large matrix product in bf16: what no training can exceed."""
+    a, b = (torch.randn(8192, 8192, device=device, dtype=torch.bfloat16) for _ in range(2))
+    for number in range(25):
+        if number == 5:
+            torch.cuda.synchronize()
+            begun = time.perf_counter()
+        a @ b
+    torch.cuda.synchronize()
+    return 20 * 2 * 8192**3 / (time.perf_counter() - begun)
+
+
+def made_of(shape: str, out: Path) -> Path:
+    """A model of random weights in a real shape, with the pinned model's tokenizer."""
+    names = (
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+    )
+    sizes = dict(zip((*names, "vocab_size"), SHAPES[shape], strict=True))
+    pinned = resolve_model(PINNED, base=Path())
+    config = transformers.AutoConfig.for_model(
+        **LLAMA, **sizes, bos_token_id=1, eos_token_id=2, pad_token_id=2
+    )
+    folder = out / shape
+    auto: Any = transformers.AutoModelForCausalLM
+    auto.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(pinned / name, folder / name)
+    return folder
 
 
 def examples() -> list[Example]:
@@ -101,7 +213,7 @@ def padded(settings: TrainingSettings, rows: Any, tokenizer: Any, out: Path) -> 
     """The usual Trainer: rows in random order, padded to the longest of a batch."""
     arguments = transformers.TrainingArguments(**common(settings, out), remove_unused_columns=False)
     collator = functools.partial(collate, pad_id=tokenizer.tokenizer.pad_token_id or 0)
-    adapted = peft.get_peft_model(load_model(settings.folder, settings.device, settings.dtype), adapter())
+    adapted = peft.get_peft_model(load_base(settings), adapter())
     return ready(
         transformers.Trainer(model=adapted, args=arguments, train_dataset=rows, data_collator=collator)
     )
@@ -109,12 +221,13 @@ def padded(settings: TrainingSettings, rows: Any, tokenizer: Any, out: Path) -> 
 
 def packed_by_trl(settings: TrainingSettings, rows: Any, tokenizer: Any, out: Path) -> Any:
     """SFTTrainer with its packing, bins as wide as eight rows are long."""
-    width = BATCH * sum(len(row["input_ids"]) for row in rows) // len(rows)
-    plain = common(settings, out) | {"per_device_train_batch_size": 1}
+    width = settings.batch_size * sum(len(row["input_ids"]) for row in rows) // len(rows)
+    liger = settings.device != "cpu" and find_spec("liger_kernel") is not None
+    plain = common(settings, out) | {"per_device_train_batch_size": 1, "use_liger_kernel": liger}
     arguments = trl.SFTConfig(**plain, packing=True, max_length=width)
     return ready(
         trl.SFTTrainer(
-            model=load_model(settings.folder, settings.device, settings.dtype),
+            model=load_base(settings),
             args=arguments,
             train_dataset=datasets.Dataset.from_list(rows),
             processing_class=tokenizer.tokenizer,
@@ -132,12 +245,13 @@ def common(settings: TrainingSettings, out: Path) -> dict[str, Any]:
     """What all are told."""
     return {
         "output_dir": str(out),
-        "per_device_train_batch_size": BATCH,
+        "per_device_train_batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
         "bf16": settings.dtype == "bfloat16",
         "use_cpu": settings.device == "cpu",
         "report_to": "none",
-        "gradient_checkpointing": False,
+        "gradient_checkpointing": settings.gradient_checkpointing == "on",
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
         "dataloader_pin_memory": False,
     }
 
@@ -151,5 +265,4 @@ def ready(trainer: Any) -> Any:
 
 
 if __name__ == "__main__":
-    run: Callable[..., None] = main
-    run(*sys.argv[1:2], *(int(n) for n in sys.argv[2:3]))
+    main()
