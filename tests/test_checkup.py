@@ -47,6 +47,12 @@ def facts(*, settings: dict[str, Any] | None = None, **rows: Any) -> dict[str, A
         (log(FALLING), facts(prompts=1, answers=9), "learning nothing", None, "columns"),
         (log(FLAT, gradient_norm=0.0), facts(), "learning nothing", None, "target_modules"),
         (log(FALLING, [0.7, 0.66, 0.65]), facts(guess_loss=0.64), "learning nothing", None, "shuffled"),
+        # Twice a guess and more at 500 times the usual rate: that it still falls does not help.
+        (
+            log(FALLING, [2.0, 1.8, 1.7]),
+            facts(guess_loss=0.7, settings={"learning_rate": 0.1}),
+            *("learning nothing", None, "Lower learning_rate"),
+        ),
         (log(FLAT), facts(), "learning nothing", None, "ten times"),
         (log(FLAT), facts(settings={"learning_rate": 1e-7}), "learning nothing", None, "Raise learning_rate"),
         (log(FALLING, [0.9, 0.7, 0.8, 1.1]), facts(), "overfitting", 6, "patience: 1"),
@@ -72,6 +78,8 @@ def test_every_fault_has_its_name_its_place_and_its_cure(
         (log(FALLING, [0.9, 0.6, 0.5]), facts(guess_loss=0.9, prompts=12, answers=4, begin_trained=0.0, end_trained=1.0)),
         # Still on its way to what guessing reaches: no verdict yet.
         (log(FALLING, [1.8, 1.4, 1.0]), facts(guess_loss=0.9)),
+        (log(FALLING, [2.0, 1.8, 1.7]), facts(guess_loss=0.7)),
+        (log(FALLING, [2.0, 1.6, 1.2]), facts(guess_loss=0.7, settings={"learning_rate": 0.1})),
         # A rise within noise, and one that costs nothing.
         (log(FALLING, [0.50, 0.44, 0.46]), facts()),
         (log(FALLING, [0.010, 0.008, 0.012]), facts()),

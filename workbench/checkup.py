@@ -178,7 +178,10 @@ def _guesses(log: Log, facts: Facts) -> tuple[str, str] | None:
         return None
     course = dev or _thirds(train)
     reached = min(course)
-    if reached < 0.97 * guess or (len(course) > 1 and course[-1] < 0.95 * course[-2]):
+    improves = len(course) > 1 and course[-1] < 0.95 * course[-2]
+    # So far off at such a rate it is not going to arrive.
+    hopeless = reached > 2 * guess and _too_high(facts)
+    if reached < 0.97 * guess or (improves and not hopeless):
         return None
     said = (
         f"the {'dev' if dev else 'training'} loss came to {reached:.3f}; {guess:.3f} is what naming each answer as often "
@@ -203,12 +206,17 @@ def _stands_still(log: Log, facts: Facts) -> tuple[str, str] | None:
     return said, _other_rate(facts)
 
 
+def _too_high(facts: Facts) -> bool:
+    rate = _rate(facts)
+    return rate is not None and rate > 10 * USUAL_RATE[_method(facts)]
+
+
 def _other_rate(facts: Facts) -> str:
     rate, usual = _rate(facts), USUAL_RATE[_method(facts)]
     if rate and rate <= usual / 10:
         return f"Raise learning_rate from {rate:g}: {usual:g} is usual for method: {_method(facts)}."
-    if rate and rate > 10 * usual:
-        return f"Try another learning_rate than {rate:g}: {usual:g} is usual for method: {_method(facts)}."
+    if _too_high(facts):
+        return f"Lower learning_rate from {rate:g}: {usual:g} is usual for method: {_method(facts)}."
     return (
         "Try ten times the learning_rate, more epochs, then a larger rank; see in the first batch that the answers are "
         "what is trained. If the loss was low from the start, the model knew it already: don't tune."
