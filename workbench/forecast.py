@@ -210,6 +210,13 @@ def _ways(work: Workload, switch: Switch) -> Iterator[Workload]:
         yield way
 
 
+def spared(checkpointing: bool, parts: int) -> str | None:
+    """How memory is spared, in words; None where all is computed as asked."""
+    told = ["gradient checkpointing"] if checkpointing else []
+    told += [f"micro-batches in {parts} parts"] if parts > 1 else []
+    return ", ".join(told) or None
+
+
 # -- time ----------------------------------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ from validators.tokens import HuggingFaceTokenizer, TokenizerError
 from .backends.memory import free_bytes
 from .data import Dataset
 from .experiment import Experiment
-from .forecast import Pace, Workload, fitted, peak_bytes, training_seconds
+from .forecast import Pace, Workload, fitted, peak_bytes, spared, training_seconds
 from .means import Means
 from .plan_prompts import first_passages, with_passage
 from .recipe import Method
@@ -154,7 +154,7 @@ def _methods(
             chosen=method == settings.method,
             memory_gb=peak_bytes(means.size, way) / 1e9,
             fits=None if free is None else fits,
-            sparing=_sparing(way),
+            sparing=spared(way.checkpointing, way.parts),
         )
         pace = means.pace(means.folder, way) if fits and means.folder and means.pace else None
         if pace is not None:
@@ -162,12 +162,6 @@ def _methods(
             plan = replace(plan, minutes=seconds / 60, usd=hours_usd(seconds, experiment))
         found.append(plan)
     return tuple(found)
-
-
-def _sparing(way: Workload) -> str | None:
-    told = ["gradient checkpointing"] if way.checkpointing else []
-    told += [f"micro-batches in {way.parts} parts"] if way.parts > 1 else []
-    return ", ".join(told) or None
 
 
 def measured(folder: Path, work: Workload) -> Pace | None:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from ..backends.memory import free_bytes, is_out_of_memory
-from ..forecast import Workload, fitted, resident_bytes
+from ..forecast import Workload, fitted, resident_bytes, spared
 from ..shapes import size_of
 from .packing import Row, layout, tokens_of
 from .rows import TrainingError
@@ -45,9 +45,7 @@ class Room:
 
     def told(self) -> str | None:
         """What is spared, in words; None where all is computed as asked."""
-        told = ["layers computed again in the backward pass"] if self.checkpointing else []
-        told += [f"micro-batches in {self.parts} parts"] if self.parts > 1 else []
-        return ", ".join(told) or None
+        return spared(self.checkpointing, self.parts)
 
 
 def room_for(model: Any, settings: TrainingSettings, rows: Sequence[Row], *, packed: bool) -> Room:
