@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from workbench.experiment import Experiment, ExperimentError, settings_hash
-from workbench.settings import HfBackend, OpenAIBackend
+from workbench.settings import FineTuned, HfBackend, OpenAIBackend
 
 SAMPLES = Path(__file__).resolve().parent.parent / "sample_data"
 
@@ -52,6 +53,27 @@ def test_defaults() -> None:
     assert experiment.backend_of(experiment.contenders[0]).model == "smollm2-135m-instruct"
     assert experiment.equivalent_within == experiment.decision.worth_it == 0.05
     assert experiment.data.files == {"all": "rows.jsonl"}
+
+
+@pytest.mark.parametrize("page", ["contenders", "training"])
+def test_contenders_of_the_docs_load(page: str) -> None:
+    """Every list of contenders that a page shows, with what they may need around them."""
+    text = (SAMPLES.parent / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    lists = re.findall(r"^```yaml\n((?:- \{.*\n)+)```$", text, re.MULTILINE)
+    assert lists
+    needed = "data: {path: rows.jsonl, corpus: pages, sources: metadata.page}"
+    for written in lists:
+        listed = written.replace("- {", "  - {")
+        made = parse(GOOD.replace("data:\n  path: rows.jsonl", needed) + listed)
+        assert len(made.contenders) == 1 + listed.count("name:")
+
+
+def test_a_bare_on_or_off_is_the_word() -> None:
+    lines = ("name: a", "kind: fine-tuned", "gradient_checkpointing: on", "packing: off")
+    (tuned,) = (c for c in parse(with_contender(*lines)).contenders if isinstance(c, FineTuned))
+    assert (tuned.gradient_checkpointing, tuned.packing) == ("on", "off")
+    quoted = (line.replace(": on", ': "on"').replace(": off", ': "off"') for line in lines)
+    assert parse(with_contender(*quoted)).contenders[-1] == tuned
 
 
 def test_paths_start_at_the_file_but_absolute_ones_stay() -> None:

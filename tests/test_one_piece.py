@@ -101,3 +101,17 @@ def test_a_bias_of_the_adapter_and_a_second_adapter_are_left_to_peft() -> None:
     two = adapted("llama")
     two.add_adapter("other", peft.LoraConfig(r=2, target_modules="all-linear"))
     assert in_one_piece(two) == 0
+    # One that comes later, too.
+    later, batch = adapted("llama"), collate(rows_of(), 0)
+    in_one_piece(later)
+    before = float(later(**batch, use_cache=False).loss)
+    later.add_adapter("other", peft.LoraConfig(r=2, target_modules="all-linear"))
+    assert float(later(**batch, use_cache=False).loss) == pytest.approx(before, rel=1e-6)
+
+
+def test_a_layer_without_tokens_has_no_answer() -> None:
+    """As an expert that nothing is sent to."""
+    model = adapted("llama")
+    in_one_piece(model)
+    layer = next(m for m in model.modules() if isinstance(m, peft.tuners.lora.Linear))
+    assert layer(torch.empty(0, layer.in_features)).shape == (0, layer.out_features)

@@ -627,4 +627,5 @@ def test_pictures_cannot_train_a_model_of_text(tmp_path: Path) -> None:
     text = made("./chatml")
     assert found(text) == [("MASK003", 2)]
     # The template of a model that sees: another trainer's matter.
-    assert found(tokenizer_of("{#- images: <image> -#}" + CHATML, "seeing", begin="<s>")) == []
+    for hears_or_sees in ("image", "audio"):
+        assert found(tokenizer_of("{#- " + hears_or_sees + " -#}" + CHATML, "senses", begin="<s>")) == []

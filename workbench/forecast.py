@@ -17,9 +17,14 @@ WIDTH = {"float32": 4, "bfloat16": 2, "float16": 2}
 # NF4: four bits, and a scale of 8 bits for every 64 of them, itself scaled in float32 for every 256.
 _NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
 # What a layer keeps of a token for its backward pass, beside attention: bytes by its hidden and by its inner width,
-# with 16-bit products and with float32. Counted on the saved tensors of small models of each family.
-_KEPT = {"gpt2": (16, 26, 10, 20), "gpt_neox": (10, 22, 4, 8), "phi": (10, 8, 10, 20)}
-_KEPT_GATED = (18, 16, 8, 16)
+# with 16-bit products and with float32; and what layers in one piece do not keep of the first. Counted on the saved
+# tensors of small models of each family.
+_KEPT = {"gpt2": (16, 26, 10, 20, 0), "gpt_neox": (10, 22, 4, 8, 0), "phi": (10, 8, 10, 20, 6)}
+_KEPT_GATED = (18, 16, 8, 16, 6)
+# DoRA keeps each layer's answer with and without its adapter, dropout what it leaves of each layer's input: bytes by
+# the widths of what goes into and out of all layers that are adapted.
+_DORA = (2.75, 5.5)
+_DROPOUT = (2.1, 2.3)
 # Attention with dropout keeps its scores, the chances and what is left: bytes a score.
 _SCORE = 12
 # Logits at once, and bytes of each with its softmax and gradients, in 16 bits and in float32.
@@ -29,7 +34,7 @@ _LOGIT = (16, 12)
 RUNTIME = {"cpu": 800 * 10**6}
 # The C library's heap on a CPU: what is freed between tensors that stay is not all used again. Measured on glibc:
 # 1.4 to 1.7 times what is kept, and about a dozen layers' worth where layers are freed and made again.
-_HEAP = {"cpu": 1.5}
+_HEAP = {"cpu": 1.4}
 _HEAP_LAYERS = {"cpu": 12}
 # What packing weights into 4 bits leaves of the file's size there.
 _HEAP_PACKED = {"cpu": 0.5}
@@ -58,6 +63,8 @@ class Workload:
     packed: bool = True
     checkpointing: bool = False
     parts: int = 1
+    dropout: float = 0.0
+    dora: bool = False
     own_loss: bool = False
     processes: int = 1
 
@@ -65,6 +72,11 @@ class Workload:
     def place(self) -> str:
         """`cpu`, `cuda` or `mps`."""
         return self.device.split(":")[0]
+
+    @property
+    def one_piece(self) -> bool:
+        """Whether adapted layers are computed in one piece."""
+        return self.method == "lora" and not self.dropout and not self.dora
 
     @property
     def mean(self) -> float:
@@ -160,14 +172,20 @@ def _kept_in_layer(size: ModelSize, work: Workload) -> float:
     low, full, width = work.low, work.method == "full", WIDTH[work.dtype]
     table = _KEPT.get(size.family, _KEPT_GATED)
     hidden, inner = table[0 if low else 1], table[2 if low else 3]
+    hidden -= table[4] if low and work.one_piece else 0
     if full:  # norms keep their input and what they make of it; the stream is float32
         hidden += 8 if size.gated else 4
     # Packed rows are cut out of repeated keys and values, and their answers are put together again.
     keys = size.attention if work.packed else size.key_values
     # Each row sees what all share in a copy of its own.
     seen = max(1, work.rows * work.mean / work.fullest) if work.shared and work.packed else 1
-    kept: float = width * (2 * size.attention + 2 * keys * seen)
+    # Packed, a CPU attends in float32.
+    states = 4 if work.packed and work.place == "cpu" else width
+    kept: float = states * (2 * size.attention + 2 * keys * seen)
     kept += 2 * size.attention if low else 4 * size.attention * work.packed
+    if not full:
+        way = (_DORA[not low] if work.dora else 0) + (_DROPOUT[not low] if work.dropout else 0)
+        kept += way * size.linear / size.layers
     if size.normed:
         kept += (8 if full else 4) * (size.attention + size.key_values)
     if size.attention_dropout:
@@ -205,8 +223,9 @@ def _ways(work: Workload, switch: Switch) -> Iterator[Workload]:
         yield way
     if work.own_loss or work.processes > 1:
         return
-    while way.parts < min(work.batch_size, len(work.lengths)):
-        way = replace(way, parts=2 * way.parts)
+    most = min(work.batch_size, len(work.lengths))
+    while way.parts < most:
+        way = replace(way, parts=min(2 * way.parts, most))
         yield way
 
 

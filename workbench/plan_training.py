@@ -26,6 +26,7 @@ from .recipe import Method
 from .settings import FineTuned
 from .training.packing import tokens_of
 from .training.rows import as_row
+from .training.sharing import share_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,25 +141,33 @@ def _methods(
         rank=settings.rank,
         accumulation=settings.gradient_accumulation,
         packed=settings.packing != "off",
+        dropout=settings.dropout,
+        dora=settings.dora,
         own_loss=settings.loss is not None,
         processes=experiment.launch.processes,
     )
     dev_tokens = replace(usual, **tokens_of([as_row(e) for e in dev])).computed if dev else 0
+    # Processes share a step, and a CPU: its memory holds all of them, and they are no faster than one.
+    share = share_of(usual.batch_size, usual.accumulation, usual.processes)
+    on_cpu = usual.place == "cpu"
     free = free_bytes(means.device)
     found = []
     for method in get_args(Method):
         work = replace(usual, method=method)
-        way, fits = fitted(means.size, work, settings.gradient_checkpointing, free)
+        each = replace(work, batch_size=share.batch_size, accumulation=share.accumulation)
+        way, fits = fitted(means.size, each, settings.gradient_checkpointing, free)
+        work = replace(work, checkpointing=way.checkpointing, parts=way.parts)
         plan = MethodPlan(
             method=method,
             chosen=method == settings.method,
-            memory_gb=peak_bytes(means.size, way) / 1e9,
+            memory_gb=peak_bytes(means.size, way) * (work.processes if on_cpu else 1) / 1e9,
             fits=None if free is None else fits,
             sparing=spared(way.checkpointing, way.parts),
         )
-        pace = means.pace(means.folder, way) if fits and means.folder and means.pace else None
+        pace = means.pace(means.folder, work) if fits and means.folder and means.pace else None
         if pace is not None:
-            seconds = training_seconds(way, pace, epochs=settings.epochs, dev_tokens=dev_tokens)
+            seconds = training_seconds(work, pace, epochs=settings.epochs, dev_tokens=dev_tokens)
+            seconds /= 1 if on_cpu else work.processes
             plan = replace(plan, minutes=seconds / 60, usd=hours_usd(seconds, experiment))
         found.append(plan)
     return tuple(found)

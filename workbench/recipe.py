@@ -5,12 +5,27 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 Method = Literal["lora", "qlora", "full"]
 Schedule = Literal["cosine", "linear", "constant"]
 Switch = Literal["auto", "on", "off"]
 StopOn = Literal["dev_loss", "primary"]
+
+
+def _said(value: Any) -> Any:
+    return ("off", "on")[value] if isinstance(value, bool) else value
+
+
+# YAML reads a bare on as true and off as false.
+_Switch = Annotated[Switch, BeforeValidator(_said)]
 
 _FUNCTION = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
 # Of an adapter: one that is trained further has its own, and a model that is trained whole has none.
@@ -51,8 +66,8 @@ class Recipe(BaseModel):
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.03
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     gradient_accumulation: Annotated[int, Field(gt=0)] = 1
-    gradient_checkpointing: Switch = "auto"
-    packing: Switch = "auto"
+    gradient_checkpointing: _Switch = "auto"
+    packing: _Switch = "auto"
     """Rows side by side in one sequence, without padding; never where the model lets them see each other."""
     patience: Annotated[int, Field(gt=0)] | None = None
     """Epochs without a better `stop_on` after which training ends."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import functools
 import gc
+import itertools
 import json
 import resource
 import shutil
@@ -56,11 +57,12 @@ SHAPES = {
 
 @dataclass(slots=True)
 class Spent:
-    """What a trainer's steps took: seconds, tokens of rows, tokens that train, peak bytes on a GPU."""
+    """What a trainer's steps took: seconds, tokens of rows, that train, that are computed; peak bytes on a GPU."""
 
     seconds: float = 0.0
     useful: int = 0
     trained: int = 0
+    computed: int = 0
     peak: int = 0
 
 
@@ -73,43 +75,55 @@ def main() -> None:
     parser.add_argument("--method", choices=("lora", "qlora"), default="lora")
     parser.add_argument("--checkpointing", action="store_true")
     asked = parser.parse_args()
-    out = Path(tempfile.mkdtemp())
-    folder = made_of(asked.model, out) if asked.model in SHAPES else resolve_model(asked.model, base=Path())
-    tokenizer = load_hf_tokenizer(asked.model, folder)
-    device = pick_device("auto")
-    settings = TrainingSettings(
-        *("speed", asked.model, folder, device, pick_dtype("auto", device)),
-        epochs=1,
-        learning_rate=1e-4,
-        rank=16,
-        alpha=32,
-        batch_size=asked.batch,
-        max_length=1024,
-        seed=7,
-        method=asked.method,
-        gradient_checkpointing="on" if asked.checkpointing else "off",
-    )
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch)
+        shaped = asked.model in SHAPES
+        folder = made_of(asked.model, out) if shaped else resolve_model(asked.model, base=Path())
+        device = pick_device("auto")
+        settings = TrainingSettings(
+            *("speed", asked.model, folder, device, pick_dtype("auto", device)),
+            epochs=1,
+            learning_rate=1e-4,
+            rank=16,
+            alpha=32,
+            batch_size=asked.batch,
+            max_length=1024,
+            seed=7,
+            method=asked.method,
+            gradient_checkpointing="on" if asked.checkpointing else "off",
+        )
+        measure(settings, asked.steps, out)
+
+
+def measure(settings: TrainingSettings, steps: int, out: Path) -> None:
+    """Train a few steps with each, and print the table."""
+    tokenizer = load_hf_tokenizer(settings.model, settings.folder)
     rows = encode_rows({str(e.line): e for e in examples()}, tokenizer, settings.max_length)
     makers = {"ours": ours, "transformers, padded": padded, "TRL, packed": packed_by_trl}
     ready_ = {
         name: functools.partial(make, settings, rows, tokenizer, out / str(number))
         for number, (name, make) in enumerate(makers.items())
     }
-    spent = alone(ready_, asked.steps) if device != "cpu" else in_turns(ready_, asked.steps)
+    on_gpu = settings.device.startswith("cuda")
+    spent = alone(ready_, steps) if on_gpu else in_turns(ready_, steps)
     tokens = sum(len(row["input_ids"]) for row in rows)
-    told = f"{settings.method}, {device}, {settings.dtype}, {asked.steps} steps of {asked.batch} rows"
-    print(f"{asked.model}: {len(rows)} rows, {tokens} tokens, {told}")
-    print(
-        f"{'':22}{'s a step':>10}{'useful tokens/s':>17}{'trained tokens/s':>18}{'peak GiB':>10}{'of the product':>16}"
+    told = (
+        f"{settings.method}, {settings.device}, {settings.dtype}, {steps} steps of {settings.batch_size} rows"
     )
-    size = model_size(folder)
+    print(f"{settings.model}: {len(rows)} rows, {tokens} tokens, {told}")
+    heads = f"{'useful tokens/s':>17}{'trained tokens/s':>18}{'peak GiB':>10}{'of the product':>16}"
+    print(f"{'':22}{'s a step':>10}{heads}")
+    size = model_size(settings.folder)
     for name, one in spent.items():
         share = ""
-        if device != "cpu" and size is not None:
-            share = f"{4 * size.parameters * one.useful / one.seconds / products(device):.0%}"
+        if on_gpu and size is not None:
+            # Forward and backward through the layers' products, and forward again where they are checkpointed.
+            passes = 6 if settings.gradient_checkpointing == "on" else 4
+            done = passes * size.multiplied * one.computed / one.seconds
+            share = f"{done / products(settings.device):.0%}"
         speeds = f"{one.useful / one.seconds:17.1f}{one.trained / one.seconds:18.1f}"
         memory = f"{one.peak / 2**30:10.1f}" if one.peak else f"{'':10}"
-        print(f"{name:22}{one.seconds / asked.steps:10.2f}{speeds}{memory}{share:>16}")
+        print(f"{name:22}{one.seconds / steps:10.2f}{speeds}{memory}{share:>16}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(f"peak memory of the process {peak} MB")
 
@@ -117,7 +131,7 @@ def main() -> None:
 def in_turns(ready_: dict[str, Callable[[], Any]], steps: int) -> dict[str, Spent]:
     """A step of each, again and again."""
     made = {name: make() for name, make in ready_.items()}
-    batches = {name: iter(trainer.get_train_dataloader()) for name, trainer in made.items()}
+    batches = {name: itertools.cycle(trainer.get_train_dataloader()) for name, trainer in made.items()}
     spent = {name: Spent() for name in made}
     for number in range(steps + 1):  # the first warms up
         for name, trainer in made.items():
@@ -136,7 +150,7 @@ def alone(ready_: dict[str, Callable[[], Any]], steps: int) -> dict[str, Spent]:
     for name, make in ready_.items():
         torch.cuda.reset_peak_memory_stats()
         trainer, found = make(), Spent()
-        batches = iter(trainer.get_train_dataloader())
+        batches = itertools.cycle(trainer.get_train_dataloader())
         for number in range(steps + 2):  # the first ones warm up
             step(trainer, next(batches), found if number > 1 else Spent(), now)
         found.peak = torch.cuda.max_memory_allocated()
@@ -158,6 +172,7 @@ def step(trainer: Any, batch: Any, spent: Spent, now: Callable[[], float]) -> No
     spent.seconds += now() - begun
     spent.useful += useful
     spent.trained += trained
+    spent.computed += batch["input_ids"].numel()
 
 
 def products(device: str) -> float:
@@ -248,6 +263,7 @@ def common(settings: TrainingSettings, out: Path) -> dict[str, Any]:
         "per_device_train_batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
         "bf16": settings.dtype == "bfloat16",
+        "fp16": settings.dtype == "float16",
         "use_cpu": settings.device == "cpu",
         "report_to": "none",
         "gradient_checkpointing": settings.gradient_checkpointing == "on",

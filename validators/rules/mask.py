@@ -6,6 +6,7 @@ with a token (`./begins`), drop the reasoning of earlier turns (`./thinking`) or
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,8 @@ from ..findings import Fault, quoted
 from ..measuring import TokenRow
 from ..targets import Target
 from .subjects import Collection
+
+_WRITES = re.compile("image|audio|video")
 
 
 def double_bos(row: TokenRow, target: Target) -> Iterator[Fault]:
@@ -54,7 +57,7 @@ def end_of_turn_untrained(data: Collection, target: Target) -> Iterator[Fault]:
 def nothing_trained(row: TokenRow, target: Target) -> Iterator[Fault]:
     """No token of the row trains.
 
-    Why: the loss of such a row is 0 or not a number; it costs time and teaches nothing. Rows with pictures cannot train a model of text at all.
+    Why: the loss of such a row is 0 or not a number; it costs time and teaches nothing. Rows with pictures or sounds cannot train a model of text at all.
     With: tokenizer=./chatml; select=MASK003
     Bad:
         {"messages": [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Too wet.", "weight": 0}]}
@@ -66,8 +69,8 @@ def nothing_trained(row: TokenRow, target: Target) -> Iterator[Fault]:
     if row.fault is None and row.trained == 0:
         cure = "Give the row a reply with weight 1, or take it out."
         yield Fault("the loss mask is empty: no token of the row trains", cure, where="messages")
-    # A template that writes pictures is another trainer's matter.
-    elif row.fault is not None and row.fault.code == "MASK003" and "image" not in _template(row):
+    # A template that writes what is no text is another trainer's matter.
+    elif row.fault is not None and row.fault.code == "MASK003" and not _WRITES.search(_template(row)):
         message, cure = _split(str(row.fault))
         yield Fault(message, cure, where="messages")
 

@@ -36,11 +36,14 @@ def _is_plain(module: Any) -> bool:
         and isinstance(module.lora_dropout[names[0]], torch.nn.Identity)
         and module.lora_B[names[0]].bias is None
         and not any(p.requires_grad for p in base.parameters())
+        # Those who move weights about hang themselves in here.
+        and not (base._forward_hooks or base._forward_pre_hooks or "forward" in vars(base))
     )
 
 
 def _forward(self: Any, x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
-    if not self.training or self.disable_adapters or self.merged or args or options:
+    alone = len(self.lora_A) == 1
+    if not (self.training and alone) or self.disable_adapters or self.merged or args or options:
         return type(self).forward(self, x, *args, **options)  # type: ignore[no-any-return]
     (name,) = self.lora_A
     # As autocast would do for each product; gradients come back to the adapter in its own precision.
@@ -71,7 +74,7 @@ class _Layer(torch.autograd.Function):
         out = linear(rows, weight, bias).addmm_(low, b.T, alpha=scaling)
         ctx.save_for_backward(rows, weight, a, b, low)
         ctx.shape, ctx.scaling = x.shape, scaling
-        return out.view(*x.shape[:-1], -1)
+        return out.view(*x.shape[:-1], out.shape[-1])
 
     @staticmethod
     def backward(ctx: Any, *given: torch.Tensor) -> Any:

@@ -20,7 +20,7 @@ from validators.assets import require
 from ..forecast import Pace, Workload
 from ..shapes import ModelSize, size_of
 from .attention import set_packed_attention
-from .loss import attach_loss
+from .loss import attach_loss, attach_own_loss
 from .methods import with_method
 from .packing import Row, collate_packed
 from .rows import IGNORED, collate
@@ -126,10 +126,18 @@ def _model(config: Any, depth: int, work: Workload) -> Any:
     if work.packed:
         set_packed_attention(model)
     adapted = with_method(model, _settings(work))
-    attach_loss(model)
+    if work.own_loss:
+        attach_own_loss(model, _mean_loss)
+    else:
+        attach_loss(model)
     if work.checkpointing:
         adapted.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return adapted.train()
+
+
+def _mean_loss(*, logits: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """What a loss of the user's own takes at least."""
+    return torch.nn.functional.cross_entropy(logits[mask], labels[mask])
 
 
 def _pack_in_4_bits(model: Any, dtype: torch.dtype, device: str) -> None:
@@ -157,6 +165,8 @@ def _settings(work: Workload) -> TrainingSettings:
         batch_size=work.batch_size,
         max_length=max(work.lengths),
         method=work.method,
+        dropout=work.dropout,
+        dora=work.dora,
     )
 
 

@@ -22,6 +22,7 @@ from ..shapes import size_of
 from .packing import Row, layout, tokens_of
 from .rows import TrainingError
 from .settings import TrainingSettings
+from .sharing import share_of
 
 
 @dataclass(slots=True)
@@ -76,16 +77,19 @@ def room_for(model: Any, settings: TrainingSettings, rows: Sequence[Row], *, pac
 
 
 def workload_of(settings: TrainingSettings, rows: Sequence[Row], *, packed: bool) -> Workload:
-    """What the forecast asks of a training."""
+    """What the forecast asks of one process of a training."""
+    share = share_of(settings.batch_size, settings.gradient_accumulation, settings.processes)
     return Workload(
         method=settings.method,
         dtype=settings.dtype,
         device=settings.device,
-        batch_size=settings.batch_size,
+        batch_size=share.batch_size,
         **tokens_of(rows),
         rank=settings.rank,
-        accumulation=settings.gradient_accumulation,
+        accumulation=share.accumulation,
         packed=packed,
+        dropout=settings.dropout,
+        dora=settings.dora,
         own_loss=settings.loss is not None,
         processes=settings.processes,
     )
