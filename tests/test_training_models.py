@@ -267,6 +267,23 @@ def losses_of(model: Any, batch: dict[str, Any], steps: int) -> list[float]:
     return losses
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", ["llama", "gemma2", "gpt2"])
+def test_packed_rows_train_under_mixed_precision(name: str, dtype: torch.dtype) -> None:
+    """All weights in float32 have queries and keys in float32 beside values in bf16."""
+    model, batch = family(name).to(dtype), collate_packed([rows_of()])
+    assert attach_loss(model)
+    set_packed_attention(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = gradients(model, batch)
+    exact = family(name).to(dtype).float()
+    assert attach_loss(exact)
+    set_packed_attention(exact)
+    wanted = gradients(exact, batch)
+    apart = torch.cat([(found[n].float() - wanted[n]).flatten() for n in wanted])
+    assert apart.norm() < 0.1 * torch.cat([g.flatten() for g in wanted.values()]).norm()
+
+
 METHODS: list[dict[str, Any]] = [{}, {"dora": True}, {"rslora": True}, {"modules_to_save": ("lm_head",)}]
 
 

@@ -147,8 +147,8 @@ def _attend(
         # Causal by the last keys, as in `_row`: a row's queries are those of its own tokens.
         return varlen(q, k, v, *ends, *lengths, scale=scaling, window_size=window)[None], None
     # A CPU goes back through attention three times as fast in float32 as in bf16.
-    low = query.is_cpu and query.dtype in (torch.bfloat16, torch.float16)
-    given = [x.float() if low else x for x in (query, key, value)]
+    low = (torch.bfloat16, torch.float16)
+    given = [x.float() if x.is_cpu and x.dtype in low else x for x in (query, key, value)]
     places = (cu_seq_lens_q, cu_seq_lens_k, cu_seq_lens_k)
     rows = (torch.split(x, ends.diff().tolist(), 2) for x, ends in zip(given, places, strict=True))
     ways = (dropout, scaling, sliding_window, softcap)
