@@ -154,7 +154,7 @@ class Measure(msgspec.Struct, frozen=True):
         """Empty facts for one range."""
         marks = None
         if self.tokenizer.kind == "huggingface":
-            marks = "generation %}" in _template(self.tokenizer) or "generation -%}" in _template(
+            marks = "generation %}" in template_of(self.tokenizer) or "generation -%}" in template_of(
                 self.tokenizer
             )
         return TokenFacts(self.tokenizer.name, self.tokenizer.exact, marks)
@@ -237,5 +237,6 @@ def runs(mask: Sequence[int]) -> tuple[Span, ...]:
     return tuple(zip(edges[::2], edges[1::2], strict=True))
 
 
-def _template(tokenizer: Any) -> str:
+def template_of(tokenizer: Any) -> str:
+    """The chat template of a Hugging Face tokenizer, as it is written."""
     return str(tokenizer.tokenizer.chat_template)

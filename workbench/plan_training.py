@@ -26,7 +26,7 @@ from .recipe import Method
 from .settings import FineTuned
 from .training.packing import tokens_of
 from .training.rows import as_row
-from .training.sharing import share_of
+from .training.workload import of_each, workload_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,30 +132,22 @@ def _methods(
     """Every method over these rows; none where the model's shape is not known, or tokens meet only some of its weights."""
     if means.size is None or means.size.experts or means.device is None:
         return ()
-    usual = Workload(
-        method=settings.method,
+    usual = workload_of(
+        settings,
+        [as_row(e) for e in encodings],
         dtype=means.dtype,
         device=means.device,
-        batch_size=settings.batch_size,
-        **tokens_of([as_row(e) for e in encodings]),
-        rank=settings.rank,
-        accumulation=settings.gradient_accumulation,
         packed=settings.packing != "off",
-        dropout=settings.dropout,
-        dora=settings.dora,
-        own_loss=settings.loss is not None,
         processes=experiment.launch.processes,
     )
     dev_tokens = replace(usual, **tokens_of([as_row(e) for e in dev])).computed if dev else 0
     # Processes share a step, and a CPU: its memory holds all of them, and they are no faster than one.
-    share = share_of(usual.batch_size, usual.accumulation, usual.processes)
     on_cpu = usual.place == "cpu"
     free = free_bytes(means.device)
     found = []
     for method in get_args(Method):
         work = replace(usual, method=method)
-        each = replace(work, batch_size=share.batch_size, accumulation=share.accumulation)
-        way, fits = fitted(means.size, each, settings.gradient_checkpointing, free)
+        way, fits = fitted(means.size, of_each(work), settings.gradient_checkpointing, free)
         work = replace(work, checkpointing=way.checkpointing, parts=way.parts)
         plan = MethodPlan(
             method=method,

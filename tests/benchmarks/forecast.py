@@ -109,11 +109,15 @@ def forecast(case: Case, scratch: Path) -> dict[str, Any]:
     from workbench.forecast import peak_bytes, training_seconds
     from workbench.shapes import model_size
     from workbench.training.pace import measured_pace
-    from workbench.training.room import workload_of
+    from workbench.training.workload import workload_of
 
-    _make(case, scratch)
+    if case.shape is not None:
+        make_model(case.shape, scratch / "model")
     settings, rows = _prepared(case, scratch)
-    work = workload_of(settings, rows, packed=settings.packing != "off")
+    packed = settings.packing != "off"
+    work = workload_of(
+        settings, rows, dtype=settings.dtype, device=settings.device, packed=packed, processes=1
+    )
     work = replace(work, checkpointing=settings.gradient_checkpointing == "on")
     size = model_size(settings.folder)
     assert size is not None
@@ -143,17 +147,16 @@ def train(case: Case, scratch: Path) -> dict[str, Any]:
     return {"memory": peak, "seconds": seconds, "how": done.packing}
 
 
-def _make(case: Case, scratch: Path) -> None:
-    if case.shape is None:
-        return
+def make_model(shape: dict[str, Any], folder: Path) -> None:
+    """Write a model of random weights in a shape, with the pinned model's tokenizer."""
     import torch
     import transformers
 
-    config = transformers.AutoConfig.for_model(**case.shape, bos_token_id=1, eos_token_id=2, pad_token_id=2)
+    config = transformers.AutoConfig.for_model(**shape, bos_token_id=1, eos_token_id=2, pad_token_id=2)
     model: Any = transformers.AutoModelForCausalLM
-    model.from_config(config, dtype=torch.bfloat16).save_pretrained(scratch / "model")
+    model.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        shutil.copy(_pinned() / name, scratch / "model" / name)
+        shutil.copy(_pinned() / name, folder / name)
 
 
 def _pinned() -> Path:

@@ -17,7 +17,6 @@ import gc
 import itertools
 import json
 import resource
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -32,6 +31,7 @@ import torch
 import transformers
 import trl
 
+from tests.benchmarks.forecast import PINNED, ROWS, llama, make_model
 from validators.assets import resolve_model
 from validators.examples import Example, Message
 from validators.tokens import load_hf_tokenizer
@@ -40,18 +40,14 @@ from workbench.shapes import model_size
 from workbench.training import TrainingSettings, encode_rows
 from workbench.training.methods import load_base
 from workbench.training.packing import useful_tokens
-from workbench.training.rows import collate
+from workbench.training.rows import IGNORED, collate
 from workbench.training.trainer import prepare, trainer_for
 
-ROOT = Path(__file__).parents[2]
-ROWS = ROOT / "sample_data" / "triage" / "tickets.jsonl"
-PINNED = "smollm2-135m-instruct"
-LLAMA = {"model_type": "llama", "max_position_embeddings": 8192, "tie_word_embeddings": False}
-# Hidden and inner width, layers, heads, heads of keys, vocabulary.
+LARGE = {"vocab_size": 128256, "max_position_embeddings": 8192}
 SHAPES = {
-    "tiny": (64, 128, 2, 4, 2, 49152),
-    "1b": (2048, 8192, 16, 32, 8, 128256),
-    "8b": (4096, 14336, 32, 32, 8, 128256),
+    "tiny": llama(64, 128, 2, 4, 2),
+    "1b": llama(2048, 8192, 16, 32, 8) | LARGE,
+    "8b": llama(4096, 14336, 32, 32, 8) | LARGE,
 }
 
 
@@ -77,8 +73,10 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch)
-        shaped = asked.model in SHAPES
-        folder = made_of(asked.model, out) if shaped else resolve_model(asked.model, base=Path())
+        if asked.model in SHAPES:
+            make_model(SHAPES[asked.model], folder := out / asked.model)
+        else:
+            folder = resolve_model(asked.model, base=Path())
         device = pick_device("auto")
         settings = TrainingSettings(
             *("speed", asked.model, folder, device, pick_dtype("auto", device)),
@@ -164,7 +162,7 @@ def alone(ready_: dict[str, Callable[[], Any]], steps: int) -> dict[str, Spent]:
 def step(trainer: Any, batch: Any, spent: Spent, now: Callable[[], float]) -> None:
     """One forward and backward pass."""
     useful = int(useful_tokens(batch))
-    trained = int((batch["labels"][:, 1:] != -100).sum())
+    trained = int((batch["labels"][:, 1:] != IGNORED).sum())
     begun = now()
     trainer.model.train()
     trainer.training_step(trainer.model, batch)
@@ -185,28 +183,6 @@ def products(device: str) -> float:
         a @ b
     torch.cuda.synchronize()
     return 20 * 2 * 8192**3 / (time.perf_counter() - begun)
-
-
-def made_of(shape: str, out: Path) -> Path:
-    """A model of random weights in a real shape, with the pinned model's tokenizer."""
-    names = (
-        "hidden_size",
-        "intermediate_size",
-        "num_hidden_layers",
-        "num_attention_heads",
-        "num_key_value_heads",
-    )
-    sizes = dict(zip((*names, "vocab_size"), SHAPES[shape], strict=True))
-    pinned = resolve_model(PINNED, base=Path())
-    config = transformers.AutoConfig.for_model(
-        **LLAMA, **sizes, bos_token_id=1, eos_token_id=2, pad_token_id=2
-    )
-    folder = out / shape
-    auto: Any = transformers.AutoModelForCausalLM
-    auto.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        shutil.copy(pinned / name, folder / name)
-    return folder
 
 
 def examples() -> list[Example]:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from ..control_tokens import controls_of
 from ..findings import Fault, quoted
-from ..measuring import TokenRow
+from ..measuring import TokenRow, template_of
 from ..targets import Target
 from .subjects import Collection
 
@@ -70,7 +69,11 @@ def nothing_trained(row: TokenRow, target: Target) -> Iterator[Fault]:
         cure = "Give the row a reply with weight 1, or take it out."
         yield Fault("the loss mask is empty: no token of the row trains", cure, where="messages")
     # A template that writes what is no text is another trainer's matter.
-    elif row.fault is not None and row.fault.code == "MASK003" and not _WRITES.search(_template(row)):
+    elif (
+        row.fault is not None
+        and row.fault.code == "MASK003"
+        and not _WRITES.search(template_of(row.tokenizer))
+    ):
         message, cure = _split(str(row.fault))
         yield Fault(message, cure, where="messages")
 
@@ -163,13 +166,7 @@ def _begin(row: TokenRow) -> str | None:
     if not isinstance(row.tokenizer, HuggingFaceTokenizer):
         return None
     begin = row.tokenizer.tokenizer.bos_token
-    return begin if begin is not None and begin not in _template(row) else None
-
-
-def _template(row: TokenRow) -> str:
-    """The chat template as it is written."""
-    tokenizer: Any = row.tokenizer
-    return str(tokenizer.tokenizer.chat_template)
+    return begin if begin is not None and begin not in template_of(row.tokenizer) else None
 
 
 def _split(why: str) -> tuple[str, str]:

@@ -25,9 +25,18 @@ def with_method(model: Any, settings: TrainingSettings) -> Any:
     """The model with what is to be trained in it, everything else frozen. Raises TrainingError."""
     if settings.method == "full":
         return model
-    peft = require("peft", "training", "local")
-    if settings.continue_from is not None:
-        return _in_one_piece(_continued(model, settings))
+    require("peft", "training", "local")
+    from .one_piece import in_one_piece
+
+    adapted = _adapted(model, settings) if settings.continue_from is None else _continued(model, settings)
+    in_one_piece(adapted)
+    return adapted
+
+
+def _adapted(model: Any, settings: TrainingSettings) -> Any:
+    """The model with a new adapter on it."""
+    import peft
+
     wanted = _chosen(model, settings.target_modules, "target_modules", linear_names(model))
     saved = _chosen(model, settings.modules_to_save, "modules_to_save", module_names(model))
     config = peft.LoraConfig(
@@ -42,14 +51,7 @@ def with_method(model: Any, settings: TrainingSettings) -> Any:
         task_type="CAUSAL_LM",
     )
     # The adapter's own weights stay fp32 (peft's default for bf16 bases): updates of 1e-4 vanish in bf16.
-    return _in_one_piece(peft.get_peft_model(model, config))
-
-
-def _in_one_piece(adapted: Any) -> Any:
-    from .one_piece import in_one_piece
-
-    in_one_piece(adapted)
-    return adapted
+    return peft.get_peft_model(model, config)
 
 
 def linear_names(model: Any) -> list[str]:

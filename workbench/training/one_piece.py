@@ -42,8 +42,8 @@ def _is_plain(module: Any) -> bool:
 
 
 def _forward(self: Any, x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
-    alone = len(self.lora_A) == 1
-    if not (self.training and alone) or self.disable_adapters or self.merged or args or options:
+    plain = self.training and len(self.lora_A) == 1 and not (self.disable_adapters or self.merged)
+    if not plain or args or options:
         return type(self).forward(self, x, *args, **options)  # type: ignore[no-any-return]
     (name,) = self.lora_A
     # As autocast would do for each product; gradients come back to the adapter in its own precision.

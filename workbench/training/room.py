@@ -17,12 +17,12 @@ from typing import Any
 import torch
 
 from ..backends.memory import free_bytes, is_out_of_memory
-from ..forecast import Workload, fitted, resident_bytes, spared
+from ..forecast import fitted, resident_bytes, spared
 from ..shapes import size_of
-from .packing import Row, layout, tokens_of
+from .packing import Row, layout
 from .rows import TrainingError
 from .settings import TrainingSettings
-from .sharing import share_of
+from .workload import of_each, workload_of
 
 
 @dataclass(slots=True)
@@ -61,7 +61,16 @@ def room_for(model: Any, settings: TrainingSettings, rows: Sequence[Row], *, pac
         may_checkpoint=open_ and alone,
         most_parts=settings.batch_size if alone and settings.loss is None else 1,
     )
-    work = workload_of(settings, rows, packed=packed)
+    work = of_each(
+        workload_of(
+            settings,
+            rows,
+            dtype=settings.dtype,
+            device=settings.device,
+            packed=packed,
+            processes=settings.processes,
+        )
+    )
     with contextlib.suppress(KeyError, TypeError, ValueError):  # a config that does not tell its shape
         size = size_of(model.config.to_dict())
         way, _ = fitted(
@@ -74,25 +83,6 @@ def room_for(model: Any, settings: TrainingSettings, rows: Sequence[Row], *, pac
         room.checkpointing = way.checkpointing
         room.parts = way.parts
     return room
-
-
-def workload_of(settings: TrainingSettings, rows: Sequence[Row], *, packed: bool) -> Workload:
-    """What the forecast asks of one process of a training."""
-    share = share_of(settings.batch_size, settings.gradient_accumulation, settings.processes)
-    return Workload(
-        method=settings.method,
-        dtype=settings.dtype,
-        device=settings.device,
-        batch_size=share.batch_size,
-        **tokens_of(rows),
-        rank=settings.rank,
-        accumulation=share.accumulation,
-        packed=packed,
-        dropout=settings.dropout,
-        dora=settings.dora,
-        own_loss=settings.loss is not None,
-        processes=settings.processes,
-    )
 
 
 def in_parts(inputs: dict[str, Any], parts: int) -> list[dict[str, Any]]:
